@@ -1,0 +1,1 @@
+"""Vita-CLIP for the Hugging Face ecosystem."""

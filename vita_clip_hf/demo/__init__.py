@@ -1,0 +1,1 @@
+"""Motion Shapes: the whole story offline, on generated videos and a tiny CLIP."""
