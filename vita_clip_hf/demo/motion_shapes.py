@@ -1,0 +1,244 @@
+"""Motion Shapes: generated, labelled video clips, written as real H.264 files.
+
+    rng = np.random.default_rng(0)
+    spec = draw_spec(rng, "moving left", TRAIN_SHAPES, TRAIN_COLORS)
+    spec.caption                      # "a small red circle moving left"
+    frames = render(spec)             # (16, 64, 64, 3) uint8
+    write_split("data", "train", 6400, seed=0, motions=MOTIONS, shapes=TRAIN_SHAPES, colors=TRAIN_COLORS)
+
+`shapes` draws, `motions` says what moves how; here clips become pixels and pixels become files.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from vita_clip_hf.demo.motions import (
+    HELD_OUT_COLORS,
+    HELD_OUT_COMBINATIONS,
+    HELD_OUT_SHAPES,
+    MOTIONS,
+    REVERSED_PAIRS,
+    TRAIN_COLORS,
+    TRAIN_COMBINATIONS,
+    TRAIN_SHAPES,
+    UNSEEN_MOTIONS,
+    UNSEEN_REVERSED_PAIRS,
+    ClipSpec,
+    draw_spec,
+    possible_looks,
+)
+from vita_clip_hf.demo.shapes import blend, coverage, paint_background, to_bytes
+
+__all__ = [
+    "HELD_OUT_COLORS",
+    "HELD_OUT_COMBINATIONS",
+    "HELD_OUT_SHAPES",
+    "MOTIONS",
+    "REVERSED_PAIRS",
+    "TRAIN_COLORS",
+    "TRAIN_COMBINATIONS",
+    "TRAIN_SHAPES",
+    "UNSEEN_MOTIONS",
+    "UNSEEN_REVERSED_PAIRS",
+    "ClipSpec",
+    "draw_spec",
+    "encode",
+    "render",
+    "write_split",
+]
+
+# Raised whenever the same settings would give other files, so that a split written before is written anew.
+VERSION = 1
+FRAMES_PER_SECOND = 8
+
+
+def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
+    """Paints a clip.
+
+    Args:
+        spec: the clip.
+        num_frames: frames, evenly spaced from the motion's start to its end.
+        size: side of a frame in pixels.
+
+    Returns:
+        (num_frames, size, size, 3) uint8.
+    """
+    if num_frames < 1 or size < 1:
+        raise ValueError(
+            f"a clip needs at least 1 frame of at least 1 pixel, not num_frames={num_frames}, size={size}"
+        )
+    rng = np.random.default_rng(spec.noise_seed)
+    shake_x, shake_y = rng.uniform(-spec.shake, spec.shake, (2, num_frames))
+    frames = paint_background(spec.background, shake_x, shake_y, size)
+    for still in spec.distractors:
+        mask = coverage(still.shape, still.x + shake_x, still.y + shake_y, still.radius, still.tilt, size)
+        blend(frames, still.opacity * mask, still.rgb)
+    x, y, radius, opacity = spec.path.at(np.linspace(0, 1, num_frames))
+    mask = coverage(spec.shape, x + shake_x, y + shake_y, radius, spec.tilt, size)
+    blend(frames, opacity.astype(np.float32)[:, None, None] * mask, spec.rgb)
+    grain = spec.grain * rng.standard_normal(frames.shape[:3], np.float32)
+    return to_bytes(frames, grain)
+
+
+def encode(frames: np.ndarray, path: str | os.PathLike, crf: int = 18) -> None:
+    """Writes frames as an H.264 file (yuv420p); the file appears under its name once it is whole.
+
+    Args:
+        frames: (T, H, W, 3) uint8, of even height and width.
+        path: an .mp4 file.
+        crf: x264's quality, lower is better; at 18 the colours of a small frame survive.
+    """
+    import av  # the base package must import without the demo extra
+
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
+    height, width = frames.shape[1:3]
+    with av.open(str(unfinished), "w", format="mp4") as container:
+        # Small frames are not worth a second thread, and a preset that searches more costs more than it saves here.
+        options = {"preset": "ultrafast", "crf": str(crf), "threads": "1"}
+        stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    unfinished.replace(path)
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What decides every file of a split; `index` chooses the clip."""
+
+    name: str
+    num_clips: int
+    seed: int
+    motions: tuple[str, ...]
+    shapes: tuple[str, ...]
+    colors: tuple[str, ...]
+    combinations: tuple[tuple[str, str], ...] | None
+    num_frames: int
+    size: int
+    version: int = VERSION
+
+    def label(self, index: int) -> int:
+        return index % len(self.motions)
+
+    def spec(self, index: int) -> ClipSpec:
+        # The name counts, so that a training and a test split of one seed are different clips.
+        rng = np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), index])
+        return draw_spec(rng, self.motions[self.label(index)], self.shapes, self.colors, self.combinations)
+
+    def file_name(self, index: int) -> str:
+        return f"{index:06d}.mp4"
+
+
+def _write_clips(job: tuple[_Split, str, Sequence[int]]) -> int:
+    """Writes those clips of the split that are not in the folder yet; returns how many it was asked for."""
+    split, folder, indices = job
+    for index in indices:
+        path = Path(folder, split.file_name(index))
+        if not path.exists():
+            encode(render(split.spec(index), split.num_frames, split.size), path)
+    return len(indices)
+
+
+def _write_text(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _run(jobs: list, num_workers: int) -> Iterable[int]:
+    if num_workers <= 1:
+        yield from map(_write_clips, jobs)
+        return
+    # Not "fork": the caller has usually started torch's threads, and a fork copies their locks but not the threads.
+    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
+        yield from pool.imap_unordered(_write_clips, jobs)
+
+
+def write_split(
+    folder: str | os.PathLike,
+    name: str,
+    num_clips: int,
+    seed: int,
+    motions: Sequence[str] = MOTIONS,
+    shapes: Sequence[str] = TRAIN_SHAPES,
+    colors: Sequence[str] = TRAIN_COLORS,
+    num_workers: int = 2,
+    *,
+    combinations: Collection[tuple[str, str]] | None = None,
+    num_frames: int = 16,
+    size: int = 64,
+    progress: bool = True,
+) -> Path:
+    """Writes a balanced split: `folder/name/*.mp4`, `folder/name.csv` and `folder/name.classes.txt`.
+
+    Each line of the CSV file is `path,label`: the path from `folder`, and the line (from 0) of the classes file. The
+    same arguments give the same files. A split that is there already, whole and of the same settings, is kept; one
+    that was interrupted is continued; one of other settings is replaced.
+
+    Args:
+        folder: where splits live.
+        name: the split's name.
+        num_clips: clips in all; the motions take turns.
+        seed: of everything random.
+        motions: class names, in label order.
+        shapes, colors, combinations: what moves, see `draw_spec`.
+        num_workers: processes that write; with 1 this one does it all.
+        num_frames, size: of each clip.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The path of the CSV file.
+    """
+    if num_clips < 1:
+        raise ValueError(f"num_clips must be at least 1, not {num_clips}")
+    if len(set(motions)) != len(motions):
+        raise ValueError(f"motions are class names and must differ from each other: {list(motions)}")
+    looks = None if combinations is None else tuple(sorted(combinations))
+    split = _Split(name, num_clips, seed, tuple(motions), tuple(shapes), tuple(colors), looks, num_frames, size)
+    split.spec(0)  # names that do not exist fail here, and not in a worker
+    folder = Path(folder)
+    annotations, settings = folder / f"{name}.csv", json.dumps(asdict(split), indent=1)
+    unfinished, finished = folder / f".{name}.unfinished", folder / name
+    if annotations.exists() and _settings_of(finished) == settings:
+        return annotations
+    _prepare(unfinished, finished, settings)
+    indices = range(num_clips)
+    jobs = [(split, str(unfinished), indices[start : start + 32]) for start in range(0, num_clips, 32)]
+    with tqdm(total=num_clips, desc=f"writing {name}", unit=" clips", disable=not progress) as bar:
+        for done in _run(jobs, min(num_workers, len(jobs))):
+            bar.update(done)
+    unfinished.replace(finished)
+    _write_text(folder / f"{name}.classes.txt", "".join(f"{motion}\n" for motion in motions))
+    lines = (f"{name}/{split.file_name(index)},{split.label(index)}\n" for index in indices)
+    _write_text(annotations, "".join(lines))
+    return annotations
+
+
+def _settings_of(clips: Path) -> str | None:
+    file = clips / "settings.json"
+    return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _prepare(unfinished: Path, finished: Path, settings: str) -> None:
+    """Makes room for a split: its clips are written to `unfinished`, and what stands at `finished` goes."""
+    if finished.exists():
+        if _settings_of(finished) is None:
+            raise FileExistsError(f"{finished} exists and is no Motion Shapes split (it has no settings.json)")
+        shutil.rmtree(finished)
+    if unfinished.exists() and _settings_of(unfinished) != settings:
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    _write_text(unfinished / "settings.json", settings)
