@@ -1,0 +1,425 @@
+"""
+Vita-CLIP (Wasim et al., "Vita-CLIP: Video and text adaptive CLIP via Multimodal Prompting", CVPR 2023): a frozen CLIP
+that reads videos by prompts alone.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.models.clip.modeling_clip import CLIPModel
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .adapter_vita_clip import PROMPT_PATTERNS, is_prompt, load_model, load_tokenizer, save_model
+from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .initialization_vita_clip import VitaClipPreTrainedModel
+from .labels_vita_clip import ClassFeatureCache, carry_over_contexts, contexts_from_words, tokenize_labels
+from .text_vita_clip import ClassPrompts, VitaClipTextModel
+from .vision_vita_clip import VitaClipVisionModel
+
+
+@dataclass
+class VitaClipOutput(ModelOutput):
+    """
+    Args:
+        loss: cross-entropy over the classes, `()`, where `labels` were given.
+        logits_per_video: `(B, C)`, exp(logit_scale) * cos(video, text). Of several views: the logarithm of the mean of
+            their softmax, so that a softmax gives the mean.
+        logits_per_text: its transpose, `(C, B)`.
+        video_embeds: of length 1, `(B, D')`; of several views `(B, V, D')`.
+        text_embeds: of length 1, `(C, D')`.
+        frame_embeds: the projected class token of each frame, `(B, T, D')`, or `(B, V, T, D')`; the video is their
+            mean.
+        text_model_output, vision_model_output: of the two towers.
+    """
+
+    loss: torch.Tensor | None = None
+    logits_per_video: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    frame_embeds: torch.Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
+
+
+@dataclass
+class VitaClipVideoFeatures(BaseModelOutputWithPooling):
+    """
+    Args:
+        pooler_output: the video's embedding, not normalised: the mean of `frame_embeds`, `(B, D')`.
+        frame_embeds: `(B, T, D')`.
+        last_hidden_state, hidden_states, attentions: of [`VitaClipVisionModel`].
+    """
+
+    frame_embeds: torch.Tensor | None = None
+
+
+class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
+    """
+    CLIP with Vita-CLIP's prompts on both sides. Parameters inherited from CLIP keep their names and are frozen.
+
+    `from_pretrained` takes a CLIP checkpoint (the prompts start anew), an adapter (its base is loaded, then its
+    prompts) or a full checkpoint:
+
+    ```python
+    >>> model = VitaClipModel.from_pretrained(
+    ...     "openai/clip-vit-base-patch16", id2label={0: "archery", 1: "tai chi"}, num_frames=8
+    ... )
+    ```
+    """
+
+    config: VitaClipConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: VitaClipConfig):
+        config.check_prompts()  # fields may have been set since the configuration checked them
+        config.check_labels()
+        super(CLIPModel, self).__init__(config)
+        self.projection_dim = config.projection_dim
+        self.text_embed_dim = config.text_config.hidden_size
+        self.vision_embed_dim = config.vision_config.hidden_size
+
+        self.text_model = VitaClipTextModel._from_config(config.text_config)
+        self.vision_model = VitaClipVisionModel._from_config(config.vision_config)
+        self.class_prompts = ClassPrompts(config.text_config, config.label_token_ids, config.label_names)
+        self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
+        self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
+        self._class_features = ClassFeatureCache()
+        if config.base_model_name_or_path is not None:
+            # The weights come from the base, the prompts from an adapter or their initialisation.
+            self._keys_to_ignore_on_load_missing = PROMPT_PATTERNS
+        self.post_init()
+        self.freeze_base()
+
+    def freeze_base(self) -> None:
+        """Leaves a gradient to what Vita-CLIP learns: prompts, contexts, temporal embedding and `logit_scale`."""
+        for name, parameter in self.named_parameters():
+            learned = is_prompt(name)
+            if ".cls_projection." in name:
+                learned = self.config.train_cls_projection
+            parameter.requires_grad_(learned)
+
+    # ---- the three halves ----
+
+    @can_return_tuple
+    def get_video_features(
+        self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False, **kwargs
+    ) -> VitaClipVideoFeatures:
+        """
+        Embeds clips.
+
+        Args:
+            pixel_values: `(B, T, 3, H, W)`; `(B, 3, H, W)` is a batch of one-frame clips.
+            interpolate_pos_encoding: accept another resolution than the configured one.
+
+        Returns:
+            The video embeddings as `pooler_output` `(B, D')`, not normalised, and `frame_embeds` `(B, T, D')`.
+
+        Raises:
+            ValueError: `pixel_values` of another shape, or with NaN or infinite values (checked on the CPU only:
+                elsewhere the check would wait for the device).
+        """
+        pixel_values = self._check_clips(pixel_values)
+        outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
+        frame_embeds = self.visual_projection(outputs.pooler_output)
+        return VitaClipVideoFeatures(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=frame_embeds.mean(dim=1),
+            frame_embeds=frame_embeds,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPooling:
+        """
+        Embeds any texts by the frozen text encoder, without learned contexts: the zero-shot half.
+
+        Args:
+            input_ids: `(C, S)`.
+            attention_mask: `(C, S)`.
+            position_ids: `(C, S)` or `(1, S)`.
+
+        Returns:
+            The text embeddings as `pooler_output` `(C, D')`, not normalised.
+        """
+        outputs = self.text_model(input_ids, attention_mask, position_ids, **kwargs)
+        outputs.pooler_output = self.text_projection(outputs.pooler_output)
+        return outputs
+
+    @can_return_tuple
+    def get_class_features(
+        self, label_token_ids: list[list[int]] | None = None, chunk_size: int = 512
+    ) -> BaseModelOutputWithPooling:
+        """
+        Embeds the model's own classes with their learned contexts. Outside of training the result is kept until the
+        weights change.
+
+        Args:
+            label_token_ids: other classes, as in [`VitaClipConfig`]; they need unified contexts (or none).
+            chunk_size: classes encoded at once where no gradient is asked for, which bounds memory.
+
+        Returns:
+            The class embeddings as `pooler_output` `(C, D')`, not normalised.
+
+        Raises:
+            ValueError: the model has no classes, or `label_token_ids` are given and contexts belong to classes.
+        """
+        if label_token_ids is not None:
+            return BaseModelOutputWithPooling(pooler_output=self._encode_other_classes(label_token_ids, chunk_size))
+        if not self.class_prompts.label_token_ids:
+            raise ValueError(
+                "The model has no classes. Give from_pretrained the argument id2label, call set_labels, or pass "
+                "input_ids of texts to compare with."
+            )
+        features = self._class_features.get(self, lambda: self._encode_classes(None, chunk_size))
+        return BaseModelOutputWithPooling(pooler_output=features)
+
+    def _encode_other_classes(self, label_token_ids: list[list[int]], chunk_size: int) -> torch.Tensor:
+        text_config = self.config.text_config
+        if text_config.text_prompt_scope == "class" and text_config.text_prompt_length:
+            raise ValueError(
+                "Class-specific contexts exist for the classes of training only; other classes need "
+                "text_prompt_scope='unified', or texts as input_ids."
+            )
+        device = self.logit_scale.device
+        layout = {k: v.to(device) for k, v in self.class_prompts.token_layout(label_token_ids).items()}
+        return self._encode_classes(layout, chunk_size)
+
+    def _encode_classes(self, layout: dict[str, torch.Tensor] | None, chunk_size: int) -> torch.Tensor:
+        """`(C, D')`; in chunks where no gradient is asked for, else at once."""
+        ends = self.class_prompts.end_positions if layout is None else layout["end_positions"]
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            chunk_size = len(ends)
+        chunks = [slice(start, start + chunk_size) for start in range(0, len(ends), chunk_size)]
+        pooled = []
+        for chunk in chunks:
+            embeds = self.class_prompts(self.text_model.embeddings.token_embedding, chunk, layout)
+            pooled.append(self.text_model(inputs_embeds=embeds, end_positions=ends[chunk]).pooler_output)
+        return self.text_projection(torch.cat(pooled))
+
+    # ---- the whole ----
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        text_embeds: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs,
+    ) -> VitaClipOutput:
+        """
+        Compares clips with texts: with `input_ids` those texts (zero-shot), else the model's own classes.
+
+        Args:
+            pixel_values: clips `(B, T, 3, H, W)`, images `(B, 3, H, W)`, or several views `(B, V, T, 3, H, W)`.
+            input_ids: `(C, S)`.
+            attention_mask: `(C, S)`.
+            labels: the class of each clip, `(B,)`, for the loss.
+            position_ids: `(C, S)` or `(1, S)`.
+            text_embeds: `(C, D')` of any length, instead of texts or classes: computed once, used for many clips.
+            interpolate_pos_encoding: accept another resolution than the configured one.
+
+        Returns:
+            [`VitaClipOutput`].
+        """
+        num_views = pixel_values.shape[1] if pixel_values.ndim == 6 else None
+        if num_views is not None:
+            pixel_values = pixel_values.flatten(0, 1)
+        video = self.get_video_features(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
+        text = self._text_side(input_ids, attention_mask, position_ids, text_embeds, kwargs)
+
+        video_embeds = nn.functional.normalize(video.pooler_output, dim=-1)
+        text_embeds = nn.functional.normalize(text.pooler_output.to(video_embeds.device), dim=-1)
+        logits = scaled_cosine(video_embeds, text_embeds, self.logit_scale)
+        frame_embeds = video.frame_embeds
+        if num_views is not None:
+            logits = average_views(logits.unflatten(0, (-1, num_views)))
+            video_embeds = video_embeds.unflatten(0, (-1, num_views))
+            frame_embeds = frame_embeds.unflatten(0, (-1, num_views))
+        return VitaClipOutput(
+            loss=None if labels is None else nn.functional.cross_entropy(logits, labels),
+            logits_per_video=logits,
+            logits_per_text=logits.t(),
+            video_embeds=video_embeds,
+            text_embeds=text_embeds,
+            frame_embeds=frame_embeds,
+            text_model_output=text,
+            vision_model_output=video,
+        )
+
+    def _text_side(self, input_ids, attention_mask, position_ids, text_embeds, kwargs) -> BaseModelOutputWithPooling:
+        if text_embeds is not None:
+            if input_ids is not None:
+                raise ValueError("Give either input_ids or text_embeds, and not both.")
+            return BaseModelOutputWithPooling(pooler_output=text_embeds)
+        if input_ids is not None:
+            return self.get_text_features(input_ids, attention_mask, position_ids, **kwargs)
+        return self.get_class_features()
+
+    def _check_clips(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """`(B, T, 3, H, W)` from it or `(B, 3, H, W)`; see the errors of [`VitaClipModel.get_video_features`]."""
+        if pixel_values.ndim == 4:
+            pixel_values = pixel_values[:, None]
+        channels = self.config.vision_config.num_channels
+        if pixel_values.ndim != 5 or pixel_values.shape[2] != channels:
+            raise ValueError(
+                f"pixel_values must be clips of shape (batch, frames, {channels}, height, width), or images without "
+                f"the frames; found {tuple(pixel_values.shape)}."
+            )
+        if 0 in pixel_values.shape[:2]:
+            raise ValueError(f"pixel_values holds no clip or no frame: its shape is {tuple(pixel_values.shape)}.")
+        watched = pixel_values.device.type == "cpu" and not (
+            torch.compiler.is_compiling() or torch.jit.is_tracing() or pixel_values.dtype == torch.uint8
+        )
+        if watched and not torch.isfinite(pixel_values.sum(dtype=torch.float32)):
+            bad = (~torch.isfinite(pixel_values.float())).flatten(2).any(-1).nonzero()
+            where = f"first in clip {bad[0, 0]}, frame {bad[0, 1]}" if len(bad) else "their sum overflows"
+            raise ValueError(f"pixel_values has NaN or infinite values ({where}).")
+        return pixel_values
+
+    # ---- classes ----
+
+    def set_labels(
+        self,
+        labels: list[str],
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        context_words: str | None = None,
+    ) -> None:
+        """
+        Gives the model other classes. Contexts of class scope are kept for names that it had; those of new names start
+        from the mean of the old ones, or from `context_words`.
+
+        Args:
+            labels: the class names, in the order of their ids.
+            tokenizer: of the base; loaded from `config.base_model_name_or_path` if not given.
+            context_words: such as `"a video of a person"`.
+
+        Raises:
+            ValueError: `labels` is empty or has an empty or repeated name, or a name is too long.
+            OSError: no tokenizer was given and none is found.
+        """
+        check_label_names(labels)
+        tokenizer = tokenizer or load_tokenizer(self.config)
+        token_ids = tokenize_labels(tokenizer, labels)
+        new = ClassPrompts(self.config.text_config, token_ids, labels)
+        if new.num_contexts_rows:
+            start = contexts_from_words(self, tokenizer, context_words) if context_words else None
+            carry_over_contexts(self.class_prompts, self.config.label_names, new, labels, start)
+        self.class_prompts = new.to(self.logit_scale.device)
+        self.config.id2label = dict(enumerate(labels))
+        self.config.label2id = {name: index for index, name in enumerate(labels)}
+        self.config.label_token_ids = token_ids
+        self._class_features.clear()
+
+    # ---- files ----
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *model_args,
+        config: VitaClipConfig | str | os.PathLike | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        **kwargs,
+    ):
+        """
+        Loads a CLIP checkpoint, a Vita-CLIP adapter with its base, or a full Vita-CLIP checkpoint.
+
+        Args:
+            pretrained_model_name_or_path: a Hub id or a folder.
+            config: instead of the checkpoint's own.
+            tokenizer: of the base, for the names in `id2label`; loaded from the base if not given.
+            kwargs: fields of [`VitaClipConfig`] (`id2label`, `num_frames`, ...) and all that
+                `PreTrainedModel.from_pretrained` takes (`dtype`, `device_map`, `revision`, ...).
+
+        Raises:
+            OSError: a file is missing.
+            ValueError: an adapter does not fit its base, or labels are not valid.
+        """
+        return load_model(
+            cls, super().from_pretrained, pretrained_model_name_or_path, model_args, config, tokenizer, kwargs
+        )
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *args: Any, adapter_only: bool | None = None, **kwargs: Any
+    ) -> None:
+        """
+        Writes the model so that `from_pretrained` loads it.
+
+        Args:
+            save_directory: the folder to write to.
+            adapter_only: write the prompts only, with the base's name; the default for a model on a base. `False`
+                writes a full checkpoint.
+            kwargs: as in transformers, for a full checkpoint.
+
+        Raises:
+            ValueError: `adapter_only` for a model that has no named base.
+        """
+        save_model(self, super().save_pretrained, save_directory, args, adapter_only, kwargs)
+
+
+class VitaClipForVideoClassification(VitaClipModel):
+    """[`VitaClipModel`] on its own classes, with the output that transformers' `video-classification` pipeline reads."""
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs,
+    ) -> ImageClassifierOutput:
+        """
+        Args:
+            pixel_values: clips `(B, T, 3, H, W)`, images `(B, 3, H, W)`, or several views `(B, V, T, 3, H, W)`.
+            labels: the class of each clip, `(B,)`, for the loss.
+            interpolate_pos_encoding: accept another resolution than the configured one.
+
+        Returns:
+            `logits` `(B, C)`, and `loss` where `labels` were given.
+        """
+        outputs = super().forward(
+            pixel_values, labels=labels, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
+        )
+        return ImageClassifierOutput(
+            loss=outputs.loss,
+            logits=outputs.logits_per_video,
+            hidden_states=outputs.vision_model_output.hidden_states,
+            attentions=outputs.vision_model_output.attentions,
+        )
+
+
+def scaled_cosine(video_embeds: torch.Tensor, text_embeds: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:
+    """
+    exp(logit_scale) * v c^T of unit vectors `(B, D')` and `(C, D')`, in float32 whatever the model's precision: the
+    scale is up to 100, and bfloat16 holds a cosine to 1/256 only.
+    """
+    with torch.autocast(video_embeds.device.type, enabled=False):
+        return logit_scale.float().exp() * video_embeds.float() @ text_embeds.float().t()
+
+
+def average_views(logits: torch.Tensor) -> torch.Tensor:
+    """`(B, V, C)` of V views -> `(B, C)`: the logarithm of the mean of their softmax, the field's average."""
+    log_probabilities = nn.functional.log_softmax(logits, dim=-1)
+    return log_probabilities.logsumexp(dim=1) - torch.tensor(logits.shape[1], device=logits.device).log()
+
+
+__all__ = ["VitaClipForVideoClassification", "VitaClipModel", "VitaClipOutput", "VitaClipPreTrainedModel"]

@@ -1,0 +1,225 @@
+"""The text side of Vita-CLIP: learned contexts around class names, and CLIP's text transformer without padding."""
+
+import torch
+from torch import nn
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPPreTrainedModel, CLIPTextEmbeddings, CLIPTextModel
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_vita_clip import VitaClipTextConfig
+from .initialization_vita_clip import VitaClipPreTrainedModel
+from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
+
+
+class ClassPrompts(nn.Module):
+    """
+    The learned contexts of the class names, and where they stand: `[SOS, ctx_1..ctx_Mc, name, ".", EOS]`, or as
+    `text_prompt_position` says. Sequences end with the longest class, not with CLIP's context of 77.
+
+    Args:
+        config: the text half of the configuration.
+        label_token_ids: the tokens of `"name."` of each class, with start and end token. `None`: no classes; unified
+            contexts exist all the same.
+        label_names: for messages.
+
+    Raises:
+        ValueError: a class does not fit into CLIP's context together with its prompts.
+    """
+
+    def __init__(
+        self,
+        config: VitaClipTextConfig,
+        label_token_ids: list[list[int]] | None,
+        label_names: list[str] | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.label_token_ids = label_token_ids or []
+        self._check_lengths(label_names)
+        if self.num_contexts_rows:
+            shape = (config.text_prompt_length, config.hidden_size)
+            if config.text_prompt_scope == "class":
+                shape = (len(self.label_token_ids), *shape)
+            self.contexts = nn.Parameter(torch.empty(shape))
+        for name, tensor in self.token_layout().items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    @property
+    def num_contexts_rows(self) -> int:
+        """How many sets of contexts there are: one for each class, or one."""
+        if self.config.text_prompt_length == 0:
+            return 0
+        return len(self.label_token_ids) if self.config.text_prompt_scope == "class" else 1
+
+    def _check_lengths(self, label_names: list[str] | None) -> None:
+        limit, contexts = self.config.max_position_embeddings, self.config.text_prompt_length
+        for index, ids in enumerate(self.label_token_ids):
+            if len(ids) + contexts > limit:
+                name = repr(label_names[index]) if label_names else f"number {index}"
+                raise ValueError(
+                    f"Class {name} is {len(ids)} tokens long; with {contexts} context vectors that makes "
+                    f"{len(ids) + contexts}, and the text encoder takes {limit}. Shorten the name or text_prompt_length."
+                )
+
+    def token_layout(self, label_token_ids: list[list[int]] | None = None) -> dict[str, torch.Tensor]:
+        """
+        How the sequences of classes are put together. With M_c contexts and C classes of at most S_n own tokens:
+
+        * `input_ids` `(C, S_n)`: own tokens, padded with the end token;
+        * `sources` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
+        * `end_positions` `(C, 1)`: where the end token is.
+        """
+        classes = self.label_token_ids if label_token_ids is None else label_token_ids
+        contexts = self.config.text_prompt_length
+        longest = max((len(ids) for ids in classes), default=0)
+        padded = [ids + [ids[-1]] * (longest - len(ids)) for ids in classes]
+        sources = [self._sources(len(ids), longest) for ids in classes]
+        ends = [[contexts + len(ids) - 1] for ids in classes]
+        return {
+            "input_ids": torch.tensor(padded, dtype=torch.long).view(len(classes), longest),
+            "sources": torch.tensor(sources, dtype=torch.long).view(len(classes), contexts + longest),
+            "end_positions": torch.tensor(ends, dtype=torch.long).view(len(classes), 1),
+        }
+
+    def _sources(self, num_tokens: int, longest: int) -> list[int]:
+        """The order of `[ctx_1..ctx_Mc, SOS, name.., ".", EOS, padding..]` in the sequence of one class."""
+        contexts = list(range(self.config.text_prompt_length))
+        start, *rest = range(len(contexts), len(contexts) + longest)
+        name, tail = rest[: num_tokens - 3], rest[num_tokens - 3 :]
+        before = {"end": len(contexts), "front": 0, "middle": len(contexts) // 2}[self.config.text_prompt_position]
+        return [start, *contexts[:before], *name, *contexts[before:], *tail]
+
+    def forward(
+        self,
+        token_embedding: nn.Embedding,
+        classes: slice = slice(None),
+        layout: dict[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """
+        Token embeddings of classes with their contexts in place, `(C, S, D_t)`.
+
+        Args:
+            token_embedding: CLIP's, frozen.
+            classes: which of the classes.
+            layout: of other classes, by [`token_layout`]; needs unified contexts.
+        """
+        input_ids = self.input_ids if layout is None else layout["input_ids"]
+        sources = self.sources if layout is None else layout["sources"]
+        tokens = token_embedding(input_ids[classes])
+        if self.config.text_prompt_length == 0:
+            return tokens
+        contexts = self.contexts
+        if self.config.text_prompt_scope == "class":
+            contexts = contexts[classes]
+        else:
+            contexts = contexts.expand(tokens.shape[0], -1, -1)
+        return torch.cat([contexts, tokens], dim=1).take_along_dim(sources[classes][..., None], dim=1)
+
+
+class VitaClipTextEncoder(CLIPEncoder):
+    """CLIP's encoder, whose last layer is computed for the token that is read."""
+
+    def __init__(self, config: VitaClipTextConfig):
+        nn.Module.__init__(self)
+        self.config = config
+        self.layers = nn.ModuleList([VitaClipEncoderLayer(config) for _ in range(config.num_hidden_layers)])
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        end_positions: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        all_tokens: bool = False,
+        **kwargs,
+    ) -> torch.Tensor:
+        """`(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`."""
+        kwargs.pop("is_causal", None)
+        causal_mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
+        for layer in self.layers[: None if all_tokens else -1]:
+            hidden_states = layer(hidden_states, causal_mask, is_causal=True, **kwargs)
+        if all_tokens:
+            return hidden_states
+        # The end token sees itself and all before it; what stands after it is padding.
+        places = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+        seen = (places <= end_positions).to(torch.long)
+        if attention_mask is not None:
+            seen = seen * attention_mask
+        mask = create_bidirectional_mask(self.config, hidden_states[:, :1], seen, encoder_hidden_states=hidden_states)
+        return self.layers[-1](hidden_states, mask, read_position=end_positions, is_causal=False, **kwargs)
+
+
+class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
+    """CLIP's text model, which also takes embeddings, and computes no more positions than are read."""
+
+    config: VitaClipTextConfig
+    _can_record_outputs = {  # noqa: RUF012 - a class variable by transformers' contract
+        "hidden_states": VitaClipEncoderLayer,
+        "attentions": OutputRecorder(VitaClipAttention, 1, "self_attn"),
+    }
+
+    def __init__(self, config: VitaClipTextConfig):
+        CLIPPreTrainedModel.__init__(self, config)
+        self.embeddings = CLIPTextEmbeddings(config)
+        self.encoder = VitaClipTextEncoder(config)
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.eos_token_id = config.eos_token_id
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        end_positions: torch.Tensor | None = None,
+        all_tokens: bool = False,
+        **kwargs,
+    ) -> BaseModelOutputWithPooling:
+        """
+        Args:
+            input_ids: `(N, S)`, as CLIP's tokenizer gives them.
+            attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none.
+            position_ids: `(N, S)` or `(1, S)`.
+            inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
+            end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
+            all_tokens: compute the last layer for all positions, which nothing of the model reads.
+
+        Returns:
+            `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
+            end token, both after the final layer norm. S is the longest text's length where lengths can be read.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds, and not both.")
+        if input_ids is not None:
+            input_ids = input_ids.view(-1, input_ids.shape[-1])
+            if end_positions is None:
+                end_positions = self.find_end_positions(input_ids)
+            if not all_tokens:
+                input_ids, attention_mask, position_ids = trim_texts(
+                    end_positions, input_ids, attention_mask, position_ids
+                )
+        elif end_positions is None:
+            raise ValueError("inputs_embeds need end_positions, the place of each text's end token.")
+        hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
+        hidden_states = self.encoder(hidden_states, end_positions, attention_mask, all_tokens, **kwargs)
+        hidden_states = self.final_layer_norm(hidden_states)
+        pooled = read_tokens(hidden_states, end_positions if all_tokens else 0)[:, 0]
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+    def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Where each text ends, `(N, S)` -> `(N, 1)`, by CLIP's rule: an old config's end token 2 means the largest id."""
+        is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
+        return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
+
+
+def trim_texts(end_positions: torch.Tensor, *per_token: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """Cuts `(N, S)` tensors after the longest text; in a compiled or exported graph, where sizes are fixed, not."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return list(per_token)
+    longest = int(end_positions.max()) + 1
+    return [tensor if tensor is None else tensor[:, :longest] for tensor in per_token]

@@ -1,0 +1,206 @@
+"""The vision side of Vita-CLIP: CLIP's vision transformer with summary, local and global prompts in every layer."""
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.clip.modeling_clip import (
+    CLIPEncoder,
+    CLIPPreTrainedModel,
+    CLIPVisionEmbeddings,
+    CLIPVisionModel,
+)
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_vita_clip import VitaClipVisionConfig
+from .initialization_vita_clip import VitaClipPreTrainedModel
+from .layers_vita_clip import KeysValues, SummaryAttention, VitaClipAttention, VitaClipEncoderLayer
+
+
+CLASS_TOKEN = 0
+
+
+def resample_frames(per_frame: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """Learned vectors of each frame, `(T, D)`, for a clip of `num_frames` frames: the nearest in time, as released."""
+    trained_frames = per_frame.shape[0]
+    if num_frames == trained_frames:
+        return per_frame
+    nearest = torch.arange(num_frames, device=per_frame.device) * trained_frames // num_frames
+    return per_frame[nearest]
+
+
+class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
+    """CLIP's embeddings of every frame, plus a learned embedding of the frame's place in the clip, e_t."""
+
+    def __init__(self, config: VitaClipVisionConfig):
+        super().__init__(config)
+        if config.use_temporal_embedding:
+            self.temporal_embedding = nn.Parameter(torch.empty(config.num_frames, config.hidden_size))
+
+    def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
+        """`(B, T, 3, H, W)` -> `(B * T, 1 + patches, D)`."""
+        num_frames = pixel_values.shape[1]
+        embeddings = super().forward(pixel_values.flatten(0, 1), interpolate_pos_encoding)
+        if not self.config.use_temporal_embedding:
+            return embeddings
+        place = resample_frames(self.temporal_embedding, num_frames)
+        return (embeddings.unflatten(0, (-1, num_frames)) + place[:, None]).flatten(0, 1)
+
+
+class VisualPrompts(nn.Module):
+    """The prompts of one vision layer: everything that is learned there."""
+
+    def __init__(self, config: VitaClipVisionConfig):
+        super().__init__()
+        self.config = config
+        width = config.hidden_size
+        if config.uses_cls_projection:
+            self.cls_projection = self._make_cls_projection(config)
+        if config.use_summary_token:
+            self.summary_layer_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+            self.summary_attn = SummaryAttention(config)
+        if config.use_global_prompts:
+            self.global_prompts = nn.Parameter(torch.empty(config.num_global_prompts, width))
+        if config.use_local_prompts:
+            self.local_prompts = nn.Parameter(torch.empty(config.num_frames, width))
+
+    @staticmethod
+    def _make_cls_projection(config: VitaClipVisionConfig) -> nn.Module:
+        width, rank = config.hidden_size, config.cls_projection_rank
+        if rank is None:
+            return nn.Linear(width, width)
+        return nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
+
+    def forward(self, class_tokens: torch.Tensor) -> list[torch.Tensor]:
+        """
+        Args:
+            class_tokens: z_{t,0}, the class token of each frame as it enters the layer, `(B, T, D)`.
+
+        Returns:
+            The prompts, each as small as its meaning allows and broadcastable to `(B, T, prompts, D)`: the summary
+            tokens differ by frame `(B, T, 1, D)`, local prompts by clip `(B, 1, T, D)`, global ones not at all
+            `(1, 1, M_v, D)`.
+        """
+        config, prompts = self.config, []
+        # c_t = cls_proj(z_{t,0}), shared by the summary and the local prompts.
+        projected = self.cls_projection(class_tokens) if config.uses_cls_projection else None
+        if config.use_summary_token:
+            # S = c + MHSA(LN(c)) over the frames: one s_t for each frame.
+            attended, _ = self.summary_attn(self.summary_layer_norm(projected))
+            prompts.append((projected + attended)[:, :, None])
+        if config.use_global_prompts:
+            prompts.append(self.global_prompts[None, None])
+        if config.use_local_prompts:
+            # l_hat_t = l_t + c_t (the paper's equation has z_{t,0} for c_t); every frame sees those of all frames.
+            condition = projected if config.local_prompt_condition == "projection" else class_tokens
+            local_prompts = resample_frames(self.local_prompts, class_tokens.shape[1])
+            prompts.append((local_prompts + condition)[:, None])
+        return prompts
+
+
+class VitaClipVisionLayer(VitaClipEncoderLayer):
+    """A vision layer: CLIP's, frozen, and its prompts."""
+
+    def __init__(self, config: VitaClipVisionConfig):
+        super().__init__(config)
+        self.prompts = VisualPrompts(config)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        num_frames: int = 1,
+        read_position: int | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """As [`VitaClipEncoderLayer`], on the frames of clips of `num_frames` frames: N = B * T."""
+        return super().forward(
+            hidden_states,
+            attention_mask,
+            prompt_keys_values=self._prompt_keys_values(hidden_states, num_frames),
+            read_position=read_position,
+            **kwargs,
+        )
+
+    def _prompt_keys_values(self, hidden_states: torch.Tensor, num_frames: int) -> KeysValues | None:
+        """Keys and values of the prompts, `(B * T, P, D)` each; those of a whole clip are projected once for it."""
+        class_tokens = hidden_states[:, CLASS_TOKEN].unflatten(0, (-1, num_frames))
+        groups = [self.self_attn.project_keys_values(self.layer_norm1(group)) for group in self.prompts(class_tokens)]
+        if not groups:
+            return None
+        keys, values = zip(*groups, strict=True)
+        batch = class_tokens.shape[:2]
+        return _for_every_frame(keys, batch), _for_every_frame(values, batch)
+
+
+def _for_every_frame(groups: tuple[torch.Tensor, ...], batch: torch.Size) -> torch.Tensor:
+    """Tensors broadcastable to `(B, T, p_i, D)` side by side: `(B * T, sum of p_i, D)`."""
+    return torch.cat([group.expand(*batch, -1, -1) for group in groups], dim=2).flatten(0, 1)
+
+
+class VitaClipVisionEncoder(CLIPEncoder):
+    """CLIP's encoder over layers with prompts."""
+
+    def __init__(self, config: VitaClipVisionConfig):
+        nn.Module.__init__(self)
+        self.config = config
+        self.layers = nn.ModuleList([VitaClipVisionLayer(config) for _ in range(config.num_hidden_layers)])
+        self.gradient_checkpointing = False
+
+    def forward(
+        self, hidden_states: torch.Tensor, num_frames: int, all_tokens: bool = False, **kwargs
+    ) -> torch.Tensor:
+        """`(B * T, S, D)` -> the same, or `(B * T, 1, D)`, the class tokens, unless `all_tokens`."""
+        for layer in self.layers[:-1]:
+            hidden_states = layer(hidden_states, None, num_frames, **kwargs)
+        # Only the class token of the last layer is read, so only it is computed.
+        return self.layers[-1](hidden_states, None, num_frames, None if all_tokens else CLASS_TOKEN, **kwargs)
+
+
+class VitaClipVisionModel(VitaClipPreTrainedModel, CLIPVisionModel):
+    """CLIP's vision model for clips: parameters it inherits keep CLIP's names."""
+
+    config: VitaClipVisionConfig
+    input_modalities = ("video",)
+    _can_record_outputs = {  # noqa: RUF012 - a class variable by transformers' contract
+        "hidden_states": VitaClipVisionLayer,
+        "attentions": OutputRecorder(VitaClipAttention, 1, "self_attn"),
+    }
+
+    def __init__(self, config: VitaClipVisionConfig):
+        CLIPPreTrainedModel.__init__(self, config)
+        self.embeddings = VitaClipVisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.encoder = VitaClipVisionEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        interpolate_pos_encoding: bool = False,
+        all_tokens: bool = False,
+        **kwargs,
+    ) -> BaseModelOutputWithPooling:
+        """
+        Args:
+            pixel_values: clips, `(B, T, 3, H, W)`.
+            interpolate_pos_encoding: accept another resolution than the configured one.
+            all_tokens: compute the last layer for the patches too, which nothing of the model reads.
+
+        Returns:
+            `last_hidden_state` `(B * T, 1, D)`, or `(B * T, 1 + patches, D)` with `all_tokens`, and `pooler_output`,
+            the normalised class tokens `(B, T, D)`. `hidden_states` are `num_hidden_layers + 1` tensors
+            `(B * T, 1 + patches, D)`, the last of the shape of `last_hidden_state`; `attentions` are
+            `(B * T, heads, queries, 1 + patches + prompts)` with the queries of the same count.
+        """
+        num_frames = pixel_values.shape[1]
+        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        hidden_states = self.pre_layrnorm(hidden_states)
+        hidden_states = self.encoder(hidden_states, num_frames, all_tokens, **kwargs)
+        class_tokens = self.post_layernorm(hidden_states[:, CLASS_TOKEN])
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states, pooler_output=class_tokens.unflatten(0, (-1, num_frames))
+        )
