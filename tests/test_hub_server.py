@@ -1,6 +1,7 @@
 """The Hub's stand-in, judged by the real `huggingface_hub` client."""
 
 import hashlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,10 @@ def test_cards_with_wrong_metadata_are_refused(hub: Hub, metadata: str, complain
     assert "README.md" not in hub.repository(REPO).files()
 
 
+@pytest.mark.skipif(
+    "https://huggingface.co" in inspect.getsource(ModelCard.validate),
+    reason="this huggingface_hub validates cards at huggingface.co only, whatever HF_ENDPOINT says (1.33 does)",
+)
 def test_model_cards_are_validated_by_the_clients_own_method(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
     ModelCard(CARD + "# Model\n").validate()
