@@ -1,0 +1,419 @@
+"""Open a video file, say how many frames it has, decode chosen frames. The one module that knows the codec library."""
+
+import io
+import math
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from huggingface_hub import get_session
+from transformers.video_utils import VideoMetadata
+
+try:
+    import decord
+except ImportError:  # frames that are decoded already need no codec library
+    decord = None
+
+
+VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+
+# decord fills a frame that it cannot decode with a copy of an earlier one. Any number above zero and far below
+# 1 / (number of frames) makes the first such substitution an error.
+_NO_SUBSTITUTED_FRAMES = 1e-9
+# A jump stops and refills the decoder, which costs about as much as decoding this many frames of a 340x256 H.264
+# file: a shorter way is walked.
+_SEEK_COST_IN_FRAMES = 10
+# Every container has a zero byte within its first bytes; text, HTML error pages and the like have none at all.
+_HEAD_SIZE = 4096
+# decord decodes ahead and reports damage as soon as it meets it, with good frames still waiting in its queue. They can
+# be had by going straight to each; the frames right before the damage may take more than one attempt.
+_ATTEMPTS = 3
+# Timestamps in seconds: below the first is decord's way to say "none"; the second tells zero from rounding errors.
+_NO_TIMESTAMP = -1e9
+_SMALLEST_FRAME_TIME = 1e-3
+
+
+class VideoReadError(OSError, ValueError):
+    """A video cannot be opened or decoded. The message starts with the file's name and gives the cause."""
+
+
+def is_video_source(value: Any) -> bool:
+    """Whether `value` is something `VideoReader` opens: a path, a URL, bytes or a binary file object."""
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(value, "read")
+
+
+def read_video(
+    source: VideoSource,
+    choose_indices: Callable[[VideoMetadata], Sequence[int]] | None = None,
+    *,
+    num_threads: int = 1,
+) -> tuple[torch.Tensor, VideoMetadata]:
+    """
+    Decode the frames that `choose_indices` picks, and no others.
+
+    The counterpart of transformers' `load_video(video, sample_indices_fn=...)`, which decodes the same way but takes
+    no bytes and no file objects, trusts the container's frame count, and returns wrong frames for some files.
+
+    Args:
+        source: path, http(s) URL, the file's bytes, or a binary file object (read from its start).
+        choose_indices: gets the file's metadata, returns frame indices in any order, repeats allowed. `None`: all.
+        num_threads: decoder threads, as in `VideoReader`.
+
+    Returns:
+        uint8 RGB frames of shape `(T, 3, H, W)`, T the number of indices, and the metadata with `frames_indices` set.
+
+    Raises:
+        VideoReadError: see `VideoReader`.
+        IndexError: an index outside `[0, number of frames)`.
+    """
+    reader = VideoReader(source, num_threads=num_threads)
+    metadata = reader.metadata
+    indices = range(reader.num_frames) if choose_indices is None else choose_indices(metadata)
+    metadata.frames_indices = [int(index) for index in indices]
+    return reader.read_frames(metadata.frames_indices), metadata
+
+
+class VideoReader:
+    """
+    A video file's frames by index, in display order, rotated as the file's display matrix asks.
+
+    Frame i is the i-th frame that a decoder outputs when it plays the file from the start. decord alone does not keep
+    to that: it also counts packets that an edit list hides (clips cut without re-encoding), it lands on a neighbour of
+    the frame asked for in streams with open groups of pictures (x265's default), it repeats an earlier frame where it
+    cannot decode one, and for some widths it returns padded rows. Each is checked for and put right here.
+
+    Not detected: damage that the codec conceals (smeared blocks after a bit error). Such a frame looks like any other
+    to decord, and to PyAV and torchcodec with their defaults.
+
+    Args:
+        source: path, http(s) URL (downloaded into memory), the file's bytes, or a binary file object, which is read
+            to its end and left open.
+        num_threads: decoder threads; 0 lets the codec choose. One is the right number for short clips read by several
+            workers: starting threads costs more than they save.
+
+    Attributes:
+        name (`str`): the path or URL, or a description such as "<1024 bytes>"; every error starts with it.
+        num_frames (`int`): number of frames that are shown.
+        fps (`float` or `None`): average frames per second, `None` if the file does not say.
+        height, width (`int`): size in pixels of the frames as returned, after rotation.
+
+    Raises:
+        VideoReadError: no such file, a directory, an empty file, a failed download, not a video, sound only, no
+            frames; from `read_frames`, a frame that cannot be decoded.
+    """
+
+    def __init__(self, source: VideoSource, *, num_threads: int = 1):
+        if num_threads < 0:
+            raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
+        self.name, self._content = _locate(source)
+        self._num_threads = num_threads
+        self._restart()
+        self._key_frames = self._decoder.get_key_indices()
+        self.fps = _average_fps(self._decoder)
+        self._num_hidden = self._count_hidden_frames()
+        self.num_frames = len(self._decoder) - self._num_hidden
+        # A stream that starts inside a group of pictures shows fewer frames than it has packets, and only decoding
+        # tells how many; its packet numbers are no guide for jumps either.
+        self._can_seek = self._key_frames[:1] == [0]
+        if not self._can_seek:
+            self.num_frames = self._count_by_decoding()
+        self.height, self.width = self._measure()
+
+    @property
+    def duration(self) -> float | None:
+        """Length in seconds, number of frames over average rate; `None` if the rate is unknown."""
+        return self.num_frames / self.fps if self.fps else None
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        """What transformers' sampling functions read: a new object each time, `frames_indices` unset."""
+        return VideoMetadata(
+            total_num_frames=self.num_frames,
+            fps=self.fps,
+            width=self.width,
+            height=self.height,
+            duration=self.duration,
+            video_backend="decord",
+        )
+
+    def read_frames(self, indices: Sequence[int]) -> torch.Tensor:
+        """
+        Decode the frames with these indices; a repeated index is decoded once.
+
+        Args:
+            indices: frame numbers in any order, each in `[0, num_frames)`.
+
+        Returns:
+            uint8 RGB of shape `(T, 3, H, W)` in the order asked for. The memory is laid out as decoded, `(T, H, W, 3)`
+            (torch's channels-last), which saves a copy and is the faster layout for resizing.
+
+        Raises:
+            IndexError: an index outside the file.
+            VideoReadError: a frame cannot be decoded; says which, and how many frames were read before it.
+        """
+        indices = [int(index) for index in indices]
+        for index in indices:
+            if not 0 <= index < self.num_frames:
+                raise IndexError(f"{self.name}: frame {index} asked for, the file has frames 0..{self.num_frames - 1}")
+        wanted = sorted(set(indices))
+        frames = np.empty((len(wanted), self.height, self.width, 3), dtype=np.uint8)
+        for row, index in enumerate(wanted):
+            frames[row] = self._read_frame(index)
+        video = torch.from_numpy(frames)
+        if wanted != indices:
+            row_of = {index: row for row, index in enumerate(wanted)}
+            video = video[[row_of[index] for index in indices]]
+        return video.permute(0, 3, 1, 2)
+
+    # decord's position is a packet number in display order. It is `_offset` ahead of the index of the frame shown: by
+    # the hidden frames after a jump, by nothing while the file plays from its start.
+
+    def _restart(self) -> None:
+        """Open the file (again), the decoder before its first frame."""
+        self._decoder = _open_with_decord(self.name, self._content, self._num_threads)
+        self._offset = 0
+        self._decoded: tuple[int, np.ndarray] | None = None
+
+    def _position(self) -> int:
+        return _CURRENT_POSITION(self._decoder._handle)
+
+    def _next_frame(self) -> np.ndarray:
+        """The next frame, `(H, W, 3)`; also kept, with its index, in case it is the one asked for later."""
+        frame = _without_padding(self._decoder.next())
+        self._decoded = (self._position() - 1 - self._offset, frame)
+        return frame
+
+    def _read_frame(self, index: int) -> np.ndarray:
+        reached = 0
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._decode(index)
+            except _CODEC_ERRORS as error:  # noqa: PERF203
+                cause = error
+                reached = max(reached, self._position() - self._offset)
+                self._restart()
+        raise VideoReadError(
+            f"{self.name}: frame {index} cannot be decoded: {_cause(cause)} after {reached} of {self.num_frames} "
+            "frames. The file is damaged or was cut off."
+        ) from cause
+
+    def _decode(self, index: int) -> np.ndarray:
+        if self._decoded is None or self._decoded[0] != index:
+            self._go_to(index)
+        if self._decoded is None or self._decoded[0] != index:
+            self._next_frame()
+        return self._decoded[1]
+
+    def _go_to(self, index: int) -> None:
+        """Bring the decoder to frame `index` by playing on or by a jump, whichever decodes less."""
+        current = self._position() - self._offset
+        key_packet = self._key_packet_before(index + self._num_hidden)
+        key_frame = key_packet - self._num_hidden
+        saves = index < current or key_frame - current > _SEEK_COST_IN_FRAMES
+        if self._can_seek and key_frame > 0 and saves:
+            if self._jump_to(key_packet) and index == key_frame:
+                return
+        elif index < current:
+            self._restart()
+        self._play_to(index + self._offset)
+
+    def _key_packet_before(self, packet: int) -> int:
+        after = bisect_right(self._key_frames, packet)
+        return self._key_frames[after - 1] if after else 0
+
+    def _jump_to(self, key_packet: int) -> bool:
+        """Decode this key frame. False, with the file back at its start, unless a timestamp confirms that it is it."""
+        if self._confirms(key_packet):
+            self._offset = self._num_hidden
+            self._next_frame()
+            return True
+        # An open group (pictures that follow the key frame in the file are shown before it), or no way to seek.
+        self._can_seek = False
+        self._restart()
+        return False
+
+    def _confirms(self, key_packet: int) -> bool:
+        """Whether decord, sent to this key frame, finds its timestamp on the frame that comes out."""
+        try:
+            if self._position() == key_packet:
+                # decord would take itself to be there already and check nothing: go elsewhere first.
+                self._decoder.seek(len(self._decoder) - 1 if key_packet == 0 else 0)
+            self._decoder.seek_accurate(key_packet)
+        except _CODEC_ERRORS:
+            return False
+        # decord counts the frame as passed (and holds it for the next call) only if the timestamps agree.
+        return self._position() == key_packet + 1
+
+    def _play_to(self, position: int) -> None:
+        """Decode up to `position`, one group of pictures at a time: across groups decord would jump, unconfirmed."""
+        first = bisect_right(self._key_frames, self._position())
+        last = bisect_right(self._key_frames, position)
+        for key_packet in self._key_frames[first:last]:
+            self._skip_to(key_packet - 1)
+            self._next_frame()
+        self._skip_to(position)
+
+    def _skip_to(self, position: int) -> None:
+        if self._position() < position:
+            self._decoder.seek_accurate(position)
+        # decord's skip gives up early near the end of some files and does not say so: walk the rest.
+        while self._position() < position:
+            self._next_frame()
+
+    def _count_hidden_frames(self) -> int:
+        """Number of packets that an edit list hides: the decoder uses them, decord counts them, nothing shows them."""
+        starts = self._decoder.get_frame_timestamp(np.arange(len(self._decoder)))[:, 0]
+        before_start = int(((starts > _NO_TIMESTAMP) & (starts < -_SMALLEST_FRAME_TIME)).sum())
+        if before_start == 0 or before_start == len(self._decoder):
+            return 0
+        shown = self._confirms(0)
+        self._restart()
+        return 0 if shown else before_start
+
+    def _count_by_decoding(self) -> int:
+        count = 0
+        try:
+            while True:
+                self._next_frame()
+                count += 1
+        except _END_OF_STREAM:
+            self._restart()
+        except _CODEC_ERRORS as error:
+            raise VideoReadError(f"{self.name}: frame {count} cannot be decoded ({_cause(error)})") from error
+        if count == 0:
+            raise VideoReadError(f"{self.name}: no frame of its video stream can be decoded")
+        return count
+
+    def _measure(self) -> tuple[int, int]:
+        try:
+            return self._next_frame().shape[:2]
+        except _CODEC_ERRORS as error:
+            raise VideoReadError(f"{self.name}: its first frame cannot be decoded ({_cause(error)})") from error
+
+
+if decord is not None:
+    _CURRENT_POSITION = decord.get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
+    _END_OF_STREAM = (StopIteration, decord.DECORDLimitReachedError)
+    _CODEC_ERRORS = (decord.DECORDError, RuntimeError, *_END_OF_STREAM)
+
+
+def _locate(source: VideoSource) -> tuple[str, bytes | None]:
+    """The source's name for messages, and its content unless that is a file on disk."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source)
+        name = f"<{len(content)} bytes>"
+    elif hasattr(source, "read"):
+        name, content = _read_file_object(source)
+    elif isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        content = _download(name) if name.startswith(("http://", "https://")) else None
+    else:
+        raise ValueError(
+            "a video is given as a path, an http(s) URL, bytes or a binary file object, "
+            f"found {type(source).__name__}: {source!r:.80}"
+        )
+    _check_head(name, _read_head(name) if content is None else content[:_HEAD_SIZE])
+    return name, content
+
+
+def _read_file_object(file: BinaryIO) -> tuple[str, bytes]:
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else f"<{type(file).__name__}>"
+    if getattr(file, "seekable", lambda: False)():
+        file.seek(0)
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise VideoReadError(f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')")
+    return name, content
+
+
+def _download(url: str) -> bytes:
+    try:
+        response = get_session().get(url, follow_redirects=True)
+        response.raise_for_status()
+    except Exception as error:  # the HTTP library is huggingface_hub's choice, and so are its exceptions
+        raise VideoReadError(f"{url}: download failed ({type(error).__name__}: {error})") from error
+    return response.content
+
+
+def _read_head(path: str) -> bytes:
+    if not os.path.exists(path):
+        raise VideoReadError(f"{path}: no such file")
+    if os.path.isdir(path):
+        raise VideoReadError(f"{path}: is a directory, expected a video file")
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD_SIZE)
+    except OSError as error:
+        raise VideoReadError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_head(name: str, head: bytes) -> None:
+    if not head:
+        raise VideoReadError(f"{name}: is empty (0 bytes)")
+    if b"\0" not in head:
+        raise VideoReadError(f"{name}: is not a video (it looks like text; it starts with {head[:20]!r})")
+
+
+def _open_with_decord(name: str, content: bytes | None, num_threads: int) -> Any:
+    if decord is None:
+        raise ImportError("Decoding videos needs the decord library: `pip install decord2`.")
+    # What goes wrong is raised as an exception; ffmpeg's own lines on stderr would only repeat it.
+    decord.logging.set_level(decord.logging.QUIET)
+    # An absolute path keeps ffmpeg from reading "a:b.mp4" as a protocol.
+    uri = os.path.abspath(name) if content is None else io.BytesIO(content)
+    try:
+        return decord.VideoReader(uri, num_threads=num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
+    except (decord.DECORDError, RuntimeError, AssertionError) as error:
+        head = _read_head(name) if content is None else content[:_HEAD_SIZE]
+        raise VideoReadError(f"{name}: {_reason_not_opened(str(error), head)}") from error
+
+
+def _reason_not_opened(message: str, head: bytes) -> str:
+    if "cannot find video stream" in message:
+        return "has no video stream (sound only?)"
+    if "frame count" in message.lower() or "frame-count" in message:
+        return "its video stream has no frames"
+    if head[4:8] == b"ftyp":
+        return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
+    if message.startswith("Error reading"):
+        return "is not a video, or is damaged from its first bytes on"
+    return f"cannot be opened ({_text_of(message)})"
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, _END_OF_STREAM):
+        return "the stream ends"
+    return _text_of(str(error))
+
+
+def _text_of(message: str) -> str:
+    """decord's own words, without the time, source lines and return codes around them."""
+    words = re.sub(r".*\.cc:\d+:\s*", "", message.strip().splitlines()[0] if message.strip() else "unknown error")
+    return (
+        re.split(r"\(-?\d+ vs\. -?\d+\)\s*", words)[-1].removeprefix("Thread worker: ").rstrip(". ") or "unknown error"
+    )
+
+
+def _average_fps(decoder: Any) -> float | None:
+    fps = decoder.get_avg_fps()
+    return fps if math.isfinite(fps) and fps > 0 else None
+
+
+def _without_padding(frame: Any) -> np.ndarray:
+    """
+    A decoded frame as `(H, W, 3)`.
+
+    decord reads the length of a padded row as W x channels: a 48 pixels wide frame comes as (H, 48, 4), of which only
+    the first 3 * 48 bytes of each row are pixels.
+    """
+    # Another bridge than decord's own (torch, ...) may have been set elsewhere in the process.
+    pixels = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
+    height, width, channels = pixels.shape
+    if channels == 3:
+        return pixels
+    return pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
