@@ -1,0 +1,93 @@
+"""Clips ready for a model: decoded, resized and cropped, but still bytes, so that they are small and cheap to move."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from tqdm.auto import tqdm
+from transformers import BaseVideoProcessor
+
+
+class DecodedClips(TorchDataset):
+    """
+    Clips in memory: a data set small enough is decoded once, not once an epoch.
+
+    Args:
+        pixel_values: uint8 `(N, T, 3, H, W)`.
+        labels: `(N,)`.
+    """
+
+    def __init__(self, pixel_values: torch.Tensor, labels: torch.Tensor):
+        if len(pixel_values) != len(labels):
+            raise ValueError(f"There are {len(pixel_values)} clips but {len(labels)} labels.")
+        self.pixel_values, self.labels = pixel_values, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"pixel_values": self.pixel_values[index], "labels": self.labels[index]}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """A whole batch at once, `(B, T, 3, H, W)` and `(B,)`: torch's DataLoader asks for it where it exists."""
+        chosen = torch.as_tensor(indices)
+        return {"pixel_values": self.pixel_values[chosen], "labels": self.labels[chosen]}
+
+
+def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Samples with `pixel_values` and `labels` to a batch; one that is a batch already stays as it is."""
+    if isinstance(samples, Mapping):
+        return dict(samples)
+    return {
+        "pixel_values": torch.stack([torch.as_tensor(sample["pixel_values"]) for sample in samples]),
+        "labels": torch.tensor([int(sample["labels"]) for sample in samples]),
+    }
+
+
+class _ClipReader(TorchDataset):
+    """Reads the video of each row of an annotation list, in the DataLoader's workers."""
+
+    def __init__(self, dataset: Dataset, processor: BaseVideoProcessor):
+        self.videos, self.labels = dataset["video"], dataset["label"]
+        self.processor = processor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.processor(
+            self.videos[index], do_sample_frames=True, do_rescale=False, do_normalize=False, return_tensors="pt"
+        )
+        return {"pixel_values": clip["pixel_values"][0], "labels": self.labels[index]}
+
+
+def decode_clips(
+    dataset: Dataset, processor: BaseVideoProcessor, num_workers: int = 2, description: str = "decoding"
+) -> DecodedClips:
+    """
+    Decodes every video of a data set (columns `video` and `label`) into memory, with a progress bar.
+
+    Args:
+        dataset: as `load_annotations` gives it.
+        processor: samples, resizes and crops; it does not rescale or normalise here.
+        num_workers: processes that decode.
+        description: of the progress bar.
+
+    Raises:
+        OSError: a video cannot be read.
+    """
+    reader = _ClipReader(dataset, processor)
+    batches = DataLoader(reader, batch_size=32, num_workers=num_workers, collate_fn=collate_clips)
+    pixel_values, labels, filled = None, torch.empty(len(reader), dtype=torch.long), 0
+    with tqdm(total=len(reader), desc=description, unit=" clips") as bar:
+        for batch in batches:
+            if pixel_values is None:
+                pixel_values = torch.empty(len(reader), *batch["pixel_values"].shape[1:], dtype=torch.uint8)
+            end = filled + len(batch["labels"])
+            pixel_values[filled:end], labels[filled:end] = batch["pixel_values"], batch["labels"]
+            bar.update(end - filled)
+            filled = end
+    return DecodedClips(pixel_values, labels)

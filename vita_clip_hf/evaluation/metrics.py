@@ -1,0 +1,61 @@
+"""Figures of merit, from logits."""
+
+from collections.abc import Sequence
+
+import torch
+
+
+def top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
+    """
+    The share of clips whose class is among the `k` highest logits.
+
+    Args:
+        logits: `(N, C)`; fewer than k classes count as k.
+        labels: `(N,)`.
+
+    Returns:
+        From 0 to 1.
+
+    Raises:
+        ValueError: there are no clips, or not one label for each.
+    """
+    if len(logits) == 0 or len(logits) != len(labels):
+        raise ValueError(f"Expected as many labels as clips and at least one; found {len(labels)} and {len(logits)}.")
+    best = logits.topk(min(k, logits.shape[-1]), dim=-1).indices
+    return (best == labels[:, None]).any(-1).float().mean().item()
+
+
+def within_pairs_accuracy(
+    logits: torch.Tensor, labels: torch.Tensor, pairs: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], float]:
+    """
+    For each pair of classes: the share of their clips whose own class scores above the other of the pair.
+
+    Args:
+        logits: `(N, C)`.
+        labels: `(N,)`.
+        pairs: of class ids.
+
+    Returns:
+        Accuracy from 0 to 1 by pair; 0.5 is chance.
+
+    Raises:
+        ValueError: a pair has no clip.
+    """
+    accuracies = {}
+    for pair in pairs:
+        of_pair = (labels[:, None] == torch.tensor(pair, device=labels.device)).any(-1)
+        if not of_pair.any():
+            raise ValueError(f"No clip is of the classes {pair}.")
+        chosen = logits[of_pair][:, list(pair)].argmax(-1)
+        is_second = labels[of_pair] == pair[1]
+        accuracies[pair] = (chosen == is_second).float().mean().item()
+    return accuracies
+
+
+def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How often clips of class i are given class j, `(C, C)`, rows summing to 1 where a class has clips."""
+    num_classes = logits.shape[-1]
+    cells = labels * num_classes + logits.argmax(-1)
+    counts = torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).float()
+    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)

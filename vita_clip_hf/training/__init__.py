@@ -1,0 +1,7 @@
+"""Training the prompts."""
+
+from .arguments import VitaClipTrainingArguments
+from .trainer import VitaClipTrainer
+
+
+__all__ = ["VitaClipTrainer", "VitaClipTrainingArguments"]

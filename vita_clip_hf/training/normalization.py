@@ -1,0 +1,36 @@
+"""From bytes to what CLIP expects, on the model's device: clips travel as uint8, a quarter of float32's size."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import BaseVideoProcessor
+
+
+@dataclass(frozen=True)
+class PixelNormalization:
+    """
+    (pixel * scale - mean) / std for each channel.
+
+    Args:
+        scale: usually 1 / 255.
+        mean, std: of the three channels.
+    """
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, processor: BaseVideoProcessor) -> "PixelNormalization":
+        """What a video processor, or a processor that has one, would do itself."""
+        processor = getattr(processor, "video_processor", processor)
+        return cls(processor.rescale_factor, tuple(processor.image_mean), tuple(processor.image_std))
+
+    def __call__(self, pixel_values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """uint8 `(..., 3, H, W)` to normalised `dtype` of the same shape; other pixels are normalised already."""
+        if pixel_values.dtype != torch.uint8:
+            return pixel_values
+        std = torch.tensor(self.std, device=pixel_values.device).view(-1, 1, 1)
+        mean = torch.tensor(self.mean, device=pixel_values.device).view(-1, 1, 1)
+        # One multiplication and one addition per pixel.
+        return torch.addcmul(-mean / std, pixel_values.float(), self.scale / std).to(dtype)
