@@ -1,0 +1,50 @@
+# Every target makes its own virtual environment when it is missing or out of date. `make help` lists them.
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2 --dist worksteal
+BIN := .venv/bin
+TYPES := build/types
+
+.PHONY: help install demo test test-oldest lint types ci clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.installed ## make .venv with the package (editable) and everything its development needs
+
+demo: install ## teach a tiny CLIP motion by prompts alone, on the CPU; results go to demo_output/
+	$(BIN)/vita-clip demo --output demo_output
+
+test: install ## run the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-oldest: .venv-oldest/.installed ## run the tests with the oldest supported versions
+	.venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: install ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# modeling/ is installed as vita_clip_hf.modeling, which a type checker cannot see: link the two as they install.
+types: install ## check types
+	rm -rf $(TYPES)
+	mkdir -p $(TYPES)/vita_clip_hf
+	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(TYPES)/vita_clip_hf/
+	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf
+
+ci: ## everything that must pass before a change is merged
+	.ci/run
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-oldest build demo_output .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+.venv/.installed: constraints.txt
+.venv-oldest/.installed: constraints-oldest.txt
+
+# The stamp is written last and dropped first: an installation that was interrupted starts again from an empty folder.
+%/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo 'Python 3.10 or newer is needed; name one with: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@if [ -e $@ ]; then rm $@; else $(PYTHON) -m venv --clear $*; fi
+	$*/bin/python -m pip install --disable-pip-version-check --quiet --constraint $(filter constraints%,$^) --editable '.[dev]'
+	@touch $@
