@@ -1,1 +1,25 @@
-"""Vita-CLIP for the Hugging Face ecosystem."""
+"""Vita-CLIP for the Hugging Face ecosystem: importing it makes transformers' Auto classes know the model."""
+
+from importlib.metadata import version
+
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
+
+from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
+from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
+
+__version__ = version("vita-clip-hf")
+
+# exist_ok: code that came with a checkpoint (trust_remote_code) may have registered the same names before.
+AutoConfig.register(VitaClipConfig.model_type, VitaClipConfig, exist_ok=True)
+AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
+AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
+
+__all__ = [
+    "VitaClipConfig",
+    "VitaClipForVideoClassification",
+    "VitaClipModel",
+    "VitaClipOutput",
+    "VitaClipTextConfig",
+    "VitaClipVisionConfig",
+    "__version__",
+]
