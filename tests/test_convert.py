@@ -4,8 +4,12 @@ import pytest
 import torch
 from golden_files import GOLDEN_NAMES, Golden, load_golden
 
-from vita_clip_hf.convert import strip_placeholders, tensors_from_original, vita_clip_from_original, vita_clip_to_original
-
+from vita_clip_hf.convert import (
+    strip_placeholders,
+    tensors_from_original,
+    vita_clip_from_original,
+    vita_clip_to_original,
+)
 
 POSITIONS = {"end": "end", "front": "front", "middle": "middle"}
 

@@ -8,7 +8,6 @@ import torch
 from .modeling.configuration_vita_clip import VitaClipConfig
 from .modeling.modeling_vita_clip import VitaClipModel
 
-
 # Their name, our name. A layer's own names stand under `visual.blocks.{i}.` and `textual.transformer.resblocks.{i}.`.
 VISION_NAMES = {
     "cls_token": "embeddings.class_embedding",
@@ -239,7 +238,7 @@ def vita_clip_to_original(model: VitaClipModel) -> dict[str, torch.Tensor]:
     """
     config = model.config.vision_config
     if config.cls_projection_rank is not None or config.summary_attention_dim is not None:
-        raise ValueError("The compact variant cannot be written as an original checkpoint: its shapes do not exist there.")
+        raise ValueError("The compact variant has no counterpart among the original checkpoints.")
     ours = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     original: dict[str, torch.Tensor] = {"logit_scale": ours["logit_scale"]}
     if "class_prompts.contexts" in ours:

@@ -3,5 +3,4 @@
 from .arguments import VitaClipTrainingArguments
 from .trainer import VitaClipTrainer
 
-
 __all__ = ["VitaClipTrainer", "VitaClipTrainingArguments"]

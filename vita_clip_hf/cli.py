@@ -1,0 +1,113 @@
+"""`vita-clip ...`, also `python -m vita_clip_hf.cli`: parses, calls one function, prints what it returns."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit code: 0, or 1 after an error that the user can mend."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"vita-clip {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"vita-clip {options.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="vita-clip", description="A frozen CLIP that reads videos, by prompts alone."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_predict(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="the whole story on generated videos, offline",
+        description="Generates labelled videos of moving shapes, shows what a frozen tiny CLIP makes of them, trains "
+        "Vita-CLIP's prompts on it, evaluates, saves the adapter, loads it back and classifies a file. Under ten "
+        "minutes on 2 cores. Writes results.json, pictures and the adapter into the output folder; videos written "
+        "before are used again.",
+        epilog="examples: vita-clip demo --quick        vita-clip demo --ablation --output runs/ablation",
+    )
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a minute: all steps on little data, for a first look")
+    size.add_argument("--long", action="store_true", help="without the time limit: what the method reaches here")
+    size.add_argument("--ablation", action="store_true", help="train the paper's ablation rows over 3 seeds instead")
+    parser.add_argument("--seed", type=int, default=0, help="of order and first values (default: %(default)s)")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes for video files (default: %(default)s)")
+    parser.set_defaults(run=_run_demo)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from .demo.recipe import ABLATION, LONG, QUICK, STANDARD
+
+    if options.ablation:
+        from .demo.ablation import run_ablation
+
+        run_ablation(options.output, ABLATION, num_workers=options.num_workers)
+        return
+    from .demo.study import run_demo
+
+    recipe = QUICK if options.quick else LONG if options.long else STANDARD
+    run_demo(options.output, replace(recipe, seed=options.seed), options.num_workers)
+    print(f"\nMore in {options.output}: results.json, pictures, and the adapter. Try:")
+    print(f"  vita-clip predict --model {options.output / 'adapter'} VIDEO")
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="name the action in video files",
+        description="Ranks the model's own classes for each video, or the labels that you name (zero-shot).",
+        epilog='example: vita-clip predict --model demo_output/adapter clip.mp4 --labels "moving left" "moving right"',
+    )
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file or URL")
+    parser.add_argument("--model", required=True, help="adapter or full checkpoint: a folder or a Hub id")
+    parser.add_argument("--labels", nargs="+", metavar="LABEL", help="classes to choose from (default: its own)")
+    parser.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        help='around a label, such as "a video of {}."; may repeat',
+    )
+    parser.add_argument("--top-k", type=int, default=5, help="classes to print (default: %(default)s)")
+    parser.set_defaults(run=_run_predict)
+
+
+def _run_predict(options: argparse.Namespace) -> None:
+    from .predict import load_predictor
+
+    predict = load_predictor(options.model, labels=options.labels, templates=options.template, top_k=options.top_k)
+    failures = []
+    for video in options.videos:
+        if len(options.videos) > 1:
+            print(video)
+        try:
+            for entry in predict(video):
+                print(f"{entry['score']:7.2%}  {entry['label']}")
+        except (OSError, ValueError) as error:
+            if len(options.videos) == 1:
+                raise
+            print(f"vita-clip predict: {error}", file=sys.stderr)
+            failures.append(video)
+    if failures:
+        raise OSError(f"{len(failures)} of {len(options.videos)} videos could not be read: {', '.join(failures)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""How much of everything the demo takes, and how it trains."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+TINY_CLIP = "package://vita_clip_hf/demo/tiny_clip"
+TEMPLATES = ("a shape {}", "a {} shape")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    The settings of one run of the demo.
+
+    Args:
+        train_clips, test_clips, unseen_looks_clips, unseen_motions_clips: clips of each split.
+        num_frames: frames that are sampled from a clip.
+        steps, batch_size, learning_rate, weight_decay: of the training.
+        prompts: fields of `VitaClipConfig` that switch prompts.
+        seed: of data order and first values.
+    """
+
+    train_clips: int = 7_000
+    test_clips: int = 1_400
+    unseen_looks_clips: int = 1_400
+    unseen_motions_clips: int = 800
+    num_frames: int = 8
+    steps: int = 1_000
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    prompts: dict = field(default_factory=dict)
+    seed: int = 0
+
+
+def fast_bfloat16() -> bool:
+    """Whether bfloat16 is faster than float32 here: on GPUs that have it, and CPUs with matrix tiles for it."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+STANDARD = Recipe()
+QUICK = Recipe(train_clips=560, test_clips=140, unseen_looks_clips=140, unseen_motions_clips=80, steps=30)
+LONG = Recipe(train_clips=28_000, test_clips=2_800, unseen_looks_clips=2_800, unseen_motions_clips=1_600, steps=8_000)
+# Eighteen trainings: shorter ones, since the question is which prompt brings what, not what all of them reach.
+ABLATION = Recipe(steps=500)

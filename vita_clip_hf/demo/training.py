@@ -1,0 +1,80 @@
+"""The demo's training: one call of the Trainer that users call."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import EvalPrediction, set_seed
+
+from ..data import DecodedClips
+from ..evaluation import top_k_accuracy
+from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
+from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..training import VitaClipTrainer, VitaClipTrainingArguments
+from .recipe import TINY_CLIP, Recipe, fast_bfloat16
+
+NUM_EVALUATIONS = 8
+
+
+def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassification:
+    """The tiny CLIP with new prompts."""
+    set_seed(recipe.seed)
+    return VitaClipForVideoClassification.from_pretrained(
+        TINY_CLIP, id2label=dict(enumerate(labels)), num_frames=recipe.num_frames, **recipe.prompts
+    )
+
+
+def train_prompts(
+    model: VitaClipForVideoClassification,
+    recipe: Recipe,
+    train: DecodedClips,
+    validation: DecodedClips | None,
+    processor: VitaClipProcessor,
+    output: Path,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """
+    Trains the prompts of `model` in place.
+
+    Args:
+        validation: a few clips to evaluate on while training; `None` for no evaluation.
+        output: the Trainer's folder.
+
+    Returns:
+        The Trainer's log: loss, learning rate and accuracies by step.
+    """
+    every = max(1, recipe.steps // NUM_EVALUATIONS)
+    arguments = VitaClipTrainingArguments(
+        output_dir=str(output),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=min(50, recipe.steps // 10),
+        bf16=fast_bfloat16(),
+        eval_strategy="no" if validation is None else "steps",
+        eval_steps=every,
+        logging_steps=max(1, recipe.steps // 40),
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=not progress,
+        dataloader_num_workers=0,  # the clips are in memory
+        seed=recipe.seed,
+    )
+    trainer = VitaClipTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=processor,
+        compute_metrics=_accuracies,
+    )
+    trainer.train()
+    return trainer.state.log_history
+
+
+def _accuracies(prediction: EvalPrediction) -> dict[str, float]:
+    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+    logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(prediction.label_ids))
+    return {"top_1": top_k_accuracy(logits, labels), "top_5": top_k_accuracy(logits, labels, 5)}
