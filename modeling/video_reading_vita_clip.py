@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from huggingface_hub import get_session
+from huggingface_hub.utils import httpx
 from transformers.video_utils import VideoMetadata
 
 try:
@@ -121,7 +121,7 @@ class VideoReader:
         self._can_seek = self._key_frames[:1] == [0]
         if not self._can_seek:
             self.num_frames = self._count_by_decoding()
-        self.height, self.width = self._measure()
+        self.height, self.width = self._read_frame(0).shape[:2]
 
     @property
     def duration(self) -> float | None:
@@ -194,7 +194,7 @@ class VideoReader:
                 return self._decode(index)
             except _CODEC_ERRORS as error:  # noqa: PERF203
                 cause = error
-                reached = max(reached, self._position() - self._offset)
+                reached = min(max(reached, self._position() - self._offset), index)
                 self._restart()
         raise VideoReadError(
             f"{self.name}: frame {index} cannot be decoded: {_cause(cause)} after {reached} of {self.num_frames} "
@@ -266,7 +266,10 @@ class VideoReader:
 
     def _count_hidden_frames(self) -> int:
         """Number of packets that an edit list hides: the decoder uses them, decord counts them, nothing shows them."""
-        starts = self._decoder.get_frame_timestamp(np.arange(len(self._decoder)))[:, 0]
+        try:
+            starts = self._decoder.get_frame_timestamp(np.arange(len(self._decoder)))[:, 0]
+        except IndexError as error:  # the container promises frames that are not there
+            raise VideoReadError(f"{self.name}: none of its {len(self._decoder)} frames is in the file") from error
         before_start = int(((starts > _NO_TIMESTAMP) & (starts < -_SMALLEST_FRAME_TIME)).sum())
         if before_start == 0 or before_start == len(self._decoder):
             return 0
@@ -287,12 +290,6 @@ class VideoReader:
         if count == 0:
             raise VideoReadError(f"{self.name}: no frame of its video stream can be decoded")
         return count
-
-    def _measure(self) -> tuple[int, int]:
-        try:
-            return self._next_frame().shape[:2]
-        except _CODEC_ERRORS as error:
-            raise VideoReadError(f"{self.name}: its first frame cannot be decoded ({_cause(error)})") from error
 
 
 if decord is not None:
@@ -333,10 +330,11 @@ def _read_file_object(file: BinaryIO) -> tuple[str, bytes]:
 
 def _download(url: str) -> bytes:
     try:
-        response = get_session().get(url, follow_redirects=True)
+        response = httpx.get(url, follow_redirects=True, timeout=30)
         response.raise_for_status()
-    except Exception as error:  # the HTTP library is huggingface_hub's choice, and so are its exceptions
-        raise VideoReadError(f"{url}: download failed ({type(error).__name__}: {error})") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        cause = str(error).partition("\n")[0]
+        raise VideoReadError(f"{url}: download failed ({cause or type(error).__name__})") from error
     return response.content
 
 
@@ -386,7 +384,7 @@ def _reason_not_opened(message: str, head: bytes) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    if isinstance(error, _END_OF_STREAM):
+    if isinstance(error, _END_OF_STREAM) or "Unable to handle EOF" in str(error):
         return "the stream ends"
     return _text_of(str(error))
 

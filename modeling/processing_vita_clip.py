@@ -1,0 +1,35 @@
+"""Text and videos to model inputs: CLIP's tokenizer and the video processor behind one call."""
+
+from transformers.processing_utils import ProcessorMixin
+
+from .video_processing_vita_clip import VitaClipVideoProcessor
+
+
+class VitaClipProcessor(ProcessorMixin):
+    """
+    CLIP's tokenizer and `VitaClipVideoProcessor` as one object.
+
+    `processor(text=[...], videos=..., return_tensors="pt", padding=True)` returns `input_ids` and `attention_mask` of
+    shape `(number of texts, length)` and `pixel_values` as `VitaClipVideoProcessor` documents them; either input may
+    be left out. Settings of the video processor are given by name (`num_frames=16`) or in `videos_kwargs={...}`.
+
+    Loads from a Vita-CLIP repository, and from a plain CLIP checkpoint, whose image settings it takes over.
+
+    Args:
+        tokenizer ([`CLIPTokenizer`]): turns texts into `input_ids`.
+        video_processor ([`VitaClipVideoProcessor`]): turns videos into `pixel_values`.
+    """
+
+    def __init__(self, tokenizer=None, video_processor=None):
+        super().__init__(tokenizer, video_processor)
+
+    @classmethod
+    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs) -> list:
+        # The base class asks AutoVideoProcessor, which knows none for a plain CLIP checkpoint. Here it is always this
+        # one, which also spares remote code from being resolved a second time.
+        video_processor = VitaClipVideoProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        tokenizer = cls._load_tokenizer_from_pretrained("tokenizer", pretrained_model_name_or_path, **kwargs)
+        return [tokenizer, video_processor]
+
+
+__all__ = ["VitaClipProcessor"]
