@@ -169,7 +169,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     def preprocess(self, videos: VideoInput, **kwargs: Unpack[VitaClipVideoProcessorKwargs]) -> BatchFeature:
         """Sample, resize, crop and normalise; see the class for inputs and outputs."""
         settings = self._resolve_settings(kwargs)
-        videos = _as_batch(videos)
+        videos = as_video_batch(videos)
         metadata = settings["video_metadata"]
         metadata = [None] * len(videos) if metadata is None else make_batched_metadata(videos, metadata)
         clips = [
@@ -286,7 +286,7 @@ def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMeta
     if is_video_source(video):
         frames, metadata = read_video(video, choose)
     else:
-        if _is_frame(video):
+        if is_frame(video):
             sampling, video = None, [video]  # a single image is a clip of one frame
         if len(video) == 0:
             raise ValueError(f"{name}: has no frames, expected at least 1")
@@ -368,9 +368,9 @@ def _as_pixels(frames: torch.Tensor, indices: list[int], name: str, do_rescale: 
     return frames
 
 
-def _as_batch(videos: Any) -> list[Any]:
-    """One video or several, in any form, as a list of videos."""
-    if is_video_source(videos) or _is_frame(videos):
+def as_video_batch(videos: Any) -> list[Any]:
+    """One video or several, in any form, as a list of videos; a single video is the list's only element as it is."""
+    if is_video_source(videos) or is_frame(videos):
         return [videos]
     if isinstance(videos, (np.ndarray, torch.Tensor)):
         if videos.ndim not in (4, 5):
@@ -386,7 +386,7 @@ def _as_batch(videos: Any) -> list[Any]:
         )
     if not videos:
         raise ValueError("no videos: found an empty list, expected at least 1 video or 1 frame")
-    if all(_is_frame(video) for video in videos):
+    if all(is_frame(video) for video in videos):
         return [videos]
     return [_check_video(video, number) for number, video in enumerate(videos)]
 
@@ -395,19 +395,20 @@ def _check_video(video: Any, number: int) -> Any:
     if isinstance(video, (np.ndarray, torch.Tensor)) and video.ndim in (3, 4):
         return video
     if isinstance(video, (list, tuple)):
-        if all(_is_frame(frame) for frame in video):
+        if all(is_frame(frame) for frame in video):
             return video
         raise ValueError(
             f"video {number}: a list of {type(video[0]).__name__}, expected a list of frames (PIL images or "
             "3-dimensional arrays)"
         )
-    if is_video_source(video) or _is_frame(video):
+    if is_video_source(video) or is_frame(video):
         return video
     found = f"of shape {tuple(video.shape)}" if hasattr(video, "shape") else f"{video!r:.60}"
     raise ValueError(f"video {number}: {type(video).__name__} {found} is neither a source of frames nor frames")
 
 
-def _is_frame(value: Any) -> bool:
+def is_frame(value: Any) -> bool:
+    """Whether `value` is a single frame: a PIL image, or an array or tensor of 3 dimensions."""
     return isinstance(value, Image.Image) or (isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 3)
 
 
@@ -430,4 +431,4 @@ def _check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be an integer of at least 1, found {value!r}")
 
 
-__all__ = ["FrameSampling", "VitaClipVideoProcessor"]
+__all__ = ["FrameSampling", "VitaClipVideoProcessor", "as_video_batch", "is_frame"]
