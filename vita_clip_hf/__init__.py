@@ -2,10 +2,12 @@
 
 from importlib.metadata import version
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
 
 from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
 from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
+from .modeling.processing_vita_clip import VitaClipProcessor
+from .modeling.video_processing_vita_clip import VitaClipVideoProcessor
 
 __version__ = version("vita-clip-hf")
 
@@ -13,13 +15,17 @@ __version__ = version("vita-clip-hf")
 AutoConfig.register(VitaClipConfig.model_type, VitaClipConfig, exist_ok=True)
 AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
 AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
+AutoProcessor.register(VitaClipConfig, VitaClipProcessor, exist_ok=True)
+AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=True)
 
 __all__ = [
     "VitaClipConfig",
     "VitaClipForVideoClassification",
     "VitaClipModel",
     "VitaClipOutput",
+    "VitaClipProcessor",
     "VitaClipTextConfig",
+    "VitaClipVideoProcessor",
     "VitaClipVisionConfig",
     "__version__",
 ]
