@@ -374,7 +374,8 @@ def _open_with_decord(name: str, content: bytes | None, num_threads: int) -> Any
 def _reason_not_opened(message: str, head: bytes) -> str:
     if "cannot find video stream" in message:
         return "has no video stream (sound only?)"
-    if "frame count" in message.lower() or "frame-count" in message:
+    # The second: ffmpeg found no picture from which to learn the pixel format.
+    if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
         return "its video stream has no frames"
     if head[4:8] == b"ftyp":
         return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
