@@ -5,6 +5,7 @@ Prompts cannot be merged into the base as low-rank updates can: they are tokens,
 therefore always a few tensors beside an untouched CLIP.
 """
 
+import copy
 import hashlib
 import os
 import re
@@ -37,6 +38,14 @@ AUTO_MAP = {
     "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
     "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
     "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
+}
+
+CUSTOM_PIPELINES = {
+    "zero-shot-video-classification": {
+        "impl": "pipeline_vita_clip.ZeroShotVideoClassificationPipeline",
+        "pt": ["AutoModel"],
+        "type": "multimodal",
+    }
 }
 
 
@@ -265,7 +274,7 @@ def save_adapter(model: Any, folder: Path, state_dict: dict[str, torch.Tensor] |
     config = model.config
     config.base_model_fingerprint = fingerprint(model)
     config.architectures = [type(model).__name__]
-    config.auto_map = dict(AUTO_MAP)
+    name_code(config)
     config.save_pretrained(folder)
     tensors = model.state_dict() if state_dict is None else state_dict
     prompts = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items() if is_prompt(name)}
@@ -277,12 +286,18 @@ def save_adapter(model: Any, folder: Path, state_dict: dict[str, torch.Tensor] |
 def _save_full(model: Any, save_all: Callable[..., Any], folder: Path, args: tuple, state_dict: Any, kwargs: dict):
     config = model.config
     base, config.base_model_name_or_path = config.base_model_name_or_path, None
-    config.auto_map = dict(AUTO_MAP)
+    name_code(config)
     try:
         save_all(folder, *args, state_dict=state_dict, **kwargs)
     finally:
         config.base_model_name_or_path = base
     copy_code(folder)
+
+
+def name_code(config: VitaClipConfig) -> None:
+    """Writes into the configuration which classes of the files that stand beside it transformers is to load."""
+    config.auto_map = dict(AUTO_MAP)
+    config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)  # transformers' pipeline() changes what it finds
 
 
 def copy_code(folder: Path) -> None:
