@@ -62,7 +62,7 @@ class FrameSampling:
         steps = np.arange(self.num_frames)[None, :]
         if self.sampling == "strided":
             free = max(total_num_frames - 1 - (self.num_frames - 1) * self.frame_stride, 0)
-            starts = np.array([[free // 2]]) if len(views) == 1 else np.round(free * views / (len(views) - 1))
+            starts = np.array([[free // 2]]) if len(views) == 1 else free * views // (len(views) - 1)
             indices = starts + steps * self.frame_stride
         elif total_num_frames < self.num_frames:
             indices = steps + 0 * views
@@ -114,7 +114,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     `do_sample_frames=False` all of them, in order, are the clip. A single image is a clip of one frame, whatever
     `num_frames` says. A list is a batch, unless all its elements are single frames: then it is one video.
 
-    Arrays of pixels are uint8, or of any other type with values in 0..255; for values in 0..1 pass `do_rescale=False`.
+    Arrays of pixels are integers or floats with values in 0..255; for floats in 0..1 pass `do_rescale=False`.
 
     Loads from its own files, and from those of a plain CLIP checkpoint (`preprocessor_config.json`).
 
@@ -349,11 +349,16 @@ def _channels_first(frames: torch.Tensor, name: str, data_format: str | ChannelD
 
 
 def _as_pixels(frames: torch.Tensor, indices: list[int], name: str, do_rescale: bool) -> torch.Tensor:
-    """uint8 as it is, anything else as float32, if every value can be a pixel's."""
+    """Integers as uint8, anything else as float32, if every value can be a pixel's."""
     if frames.dtype == torch.uint8:
         return frames
     if frames.dtype == torch.bool or frames.is_complex():
         raise ValueError(f"{name}: pixels of type {frames.dtype}, expected uint8 or float")
+    if not frames.is_floating_point():
+        low, high = int(frames.min()), int(frames.max())
+        if low < 0 or high > 255:
+            raise ValueError(f"{name}: integer pixels from {low} to {high}, expected 0 to 255")
+        return frames.to(torch.uint8)
     frames = frames.to(torch.float32)
     finite = frames.isfinite().flatten(1).all(dim=1)
     if not finite.all():

@@ -1,0 +1,135 @@
+"""Tokenizer and video processor as one object, from our own folders and from plain CLIP ones."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
+from vita_clip_hf.modeling import processing_vita_clip
+from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
+from vita_clip_hf.modeling.video_processing_vita_clip import VitaClipVideoProcessor
+
+TEXTS = ["a dog", "a person riding a horse."]
+FRAMES = np.random.default_rng(0).integers(0, 256, (6, 40, 50, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> CLIPTokenizer:
+    """CLIP's rules over single letters: small enough to be made here."""
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + ["."]
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def processor(tokenizer) -> VitaClipProcessor:
+    return VitaClipProcessor(tokenizer, VitaClipVideoProcessor(num_frames=4, size=32, crop_size=32))
+
+
+def test_text_and_videos_become_model_inputs(processor, tokenizer):
+    inputs = processor(text=TEXTS, videos=[FRAMES, FRAMES[:3]], return_tensors="pt", padding=True)
+    assert set(inputs) == {"input_ids", "attention_mask", "pixel_values"}
+    assert inputs["pixel_values"].shape == (2, 4, 3, 32, 32)
+    expected = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    torch.testing.assert_close(inputs["input_ids"], expected["input_ids"])
+    torch.testing.assert_close(inputs["attention_mask"], expected["attention_mask"])
+
+
+def test_text_or_videos_may_be_left_out(processor):
+    assert set(processor(text="a dog", return_tensors="pt")) == {"input_ids", "attention_mask"}
+    assert set(processor(videos=FRAMES, return_tensors="pt")) == {"pixel_values"}
+    with pytest.raises(ValueError, match="at least one input"):
+        processor()
+
+
+def test_settings_of_the_video_processor_reach_it_by_name_or_group(processor):
+    named = processor(videos=FRAMES, num_frames=2, num_temporal_views=3, return_tensors="pt")["pixel_values"]
+    assert named.shape == (1, 3, 2, 3, 32, 32)
+    group = {"num_frames": 2, "num_temporal_views": 3}
+    grouped = processor(text="a dog", videos=FRAMES, videos_kwargs=group, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(grouped, named)
+
+
+def test_model_input_names_are_those_of_the_model(processor):
+    assert processor.model_input_names == ["input_ids", "attention_mask", "pixel_values"]
+
+
+def test_saved_processor_loads_whole_and_in_parts(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    loaded = VitaClipProcessor.from_pretrained(tmp_path)
+    assert loaded.video_processor.to_dict() == processor.video_processor.to_dict()
+    assert VitaClipVideoProcessor.from_pretrained(tmp_path).num_frames == 4
+    assert VitaClipProcessor.from_pretrained(tmp_path, num_frames=2).video_processor.num_frames == 2
+    expected = processor(text=TEXTS, videos=FRAMES, return_tensors="pt", padding=True)
+    for name, value in loaded(text=TEXTS, videos=FRAMES, return_tensors="pt", padding=True).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_plain_clip_folder_loads_with_its_image_settings(tokenizer, tmp_path, nested):
+    image_processor = CLIPImageProcessor(size={"shortest_edge": 48}, crop_size=40)
+    if nested:  # as transformers 5 saves it
+        CLIPProcessor(image_processor, tokenizer).save_pretrained(tmp_path)
+    else:  # as CLIP checkpoints on the Hub have it
+        image_processor.save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+    inputs = VitaClipProcessor.from_pretrained(tmp_path)(text=TEXTS, videos=FRAMES, return_tensors="pt", padding=True)
+    assert inputs["pixel_values"].shape == (1, 8, 3, 40, 40)
+    assert inputs["input_ids"].tolist() == tokenizer(TEXTS, padding=True)["input_ids"]
+
+
+def test_clips_own_tokenizer_loads_with_the_video_processor(shared_dir, tmp_path):
+    CLIPImageProcessor().save_pretrained(tmp_path)
+    CLIPTokenizer.from_pretrained(shared_dir / "data/clip_tokenizer").save_pretrained(tmp_path)
+    ids = VitaClipProcessor.from_pretrained(tmp_path)(text="a photo of a dog")["input_ids"]
+    assert ids == [49406, 320, 1125, 539, 320, 1929, 49407]
+
+
+def test_saved_folder_works_by_remote_code_without_the_package(processor, tmp_path):
+    """Registered classes write `auto_map` and copy their files; the folder alone is then enough."""
+    program = """
+import sys
+import numpy as np
+from transformers import AutoProcessor, AutoVideoProcessor
+sys.modules["vita_clip_hf"] = None  # importing it would fail
+folder = sys.argv[1]
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+assert type(processor).__name__ == "VitaClipProcessor", type(processor)
+assert type(processor).__module__.startswith("transformers_modules"), type(processor)
+inputs = processor(text="a dog", videos=np.zeros((6, 40, 40, 3), np.uint8), return_tensors="pt")
+assert inputs["pixel_values"].shape == (1, 4, 3, 32, 32)
+assert inputs["input_ids"].shape[0] == 1
+video_processor = AutoVideoProcessor.from_pretrained(folder, trust_remote_code=True)
+assert type(video_processor).__name__ == "VitaClipVideoProcessor", type(video_processor)
+"""
+    save = """
+import sys
+from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
+from vita_clip_hf.modeling.video_processing_vita_clip import VitaClipVideoProcessor
+VitaClipVideoProcessor.register_for_auto_class()
+VitaClipProcessor.register_for_auto_class()
+VitaClipProcessor.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])
+"""
+    processor.save_pretrained(tmp_path / "plain")
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    environment["HF_MODULES_CACHE"] = str(tmp_path / "modules")
+    target = tmp_path / "with_code"
+    for code, arguments in ((save, [tmp_path / "plain", target]), (program, [target])):
+        result = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr[-3000:]
+    copied = {path.name for path in target.glob("*.py")}
+    needed = {"processing_vita_clip.py", "video_processing_vita_clip.py", "video_reading_vita_clip.py"}
+    assert copied >= needed
+    source = Path(processing_vita_clip.__file__).parent
+    assert all((target / name).read_text() == (source / name).read_text() for name in needed)
