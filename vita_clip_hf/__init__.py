@@ -1,11 +1,13 @@
-"""Vita-CLIP for the Hugging Face ecosystem: importing it makes transformers' Auto classes know the model."""
+"""Vita-CLIP for the Hugging Face ecosystem: importing it makes transformers' Auto classes and pipeline() know it."""
 
 from importlib.metadata import version
 
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
 from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
+from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
 from .modeling.processing_vita_clip import VitaClipProcessor
 from .modeling.video_processing_vita_clip import VitaClipVideoProcessor
 
@@ -17,6 +19,9 @@ AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
 AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
 AutoProcessor.register(VitaClipConfig, VitaClipProcessor, exist_ok=True)
 AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    "zero-shot-video-classification", ZeroShotVideoClassificationPipeline, pt_model=AutoModel, type="multimodal"
+)
 
 __all__ = [
     "VitaClipConfig",
@@ -27,5 +32,6 @@ __all__ = [
     "VitaClipTextConfig",
     "VitaClipVideoProcessor",
     "VitaClipVisionConfig",
+    "ZeroShotVideoClassificationPipeline",
     "__version__",
 ]

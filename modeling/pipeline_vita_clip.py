@@ -1,0 +1,293 @@
+"""The pipeline `zero-shot-video-classification`: names for what happens in videos, from labels given at the call."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from types import GeneratorType
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel
+from transformers.pipelines.base import ChunkPipeline
+from transformers.video_utils import VideoMetadata
+
+from .adapter_vita_clip import name_code
+from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .labels_vita_clip import ClassFeatureCache
+from .video_processing_vita_clip import as_video_batch, is_frame
+from .video_reading_vita_clip import VideoReader, is_video_source
+from .zero_shot_vita_clip import check_templates, embed_labels
+
+DEFAULT_TEMPLATE = "a video of a person {}."
+_LABEL_SETS_KEPT = 8
+
+
+class ZeroShotVideoClassificationPipeline(ChunkPipeline):
+    """
+    Ranks labels for videos with a [`VitaClipModel`] and its [`VitaClipProcessor`].
+
+    ```python
+    >>> from transformers import pipeline
+    >>> classifier = pipeline("zero-shot-video-classification", model="user/vita-clip-adapter", trust_remote_code=True)
+    >>> classifier("clip.mp4", candidate_labels=["juggling", "playing chess"])
+    [{"label": "juggling", "score": 0.97}, {"label": "playing chess", "score": 0.03}]
+    ```
+
+    The text of a set of labels is encoded once and kept until the model's weights change, however many videos are
+    classified and in however many calls.
+    """
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def __init__(self, model: PreTrainedModel, *args: Any, **kwargs: Any):
+        if model.config.model_type != VitaClipConfig.model_type:
+            raise ValueError(
+                f"This pipeline runs models of the type {VitaClipConfig.model_type!r}; {type(model).__name__} is of "
+                f"the type {model.config.model_type!r}."
+            )
+        super().__init__(model, *args, **kwargs)
+        if self.processor is None:
+            raise ValueError("The pipeline needs the model's processor: give the argument processor=...")
+        if getattr(model.config, "custom_pipelines", None):
+            # transformers put classes where their names were, with which the configuration cannot be written any more.
+            name_code(model.config)
+        self._text_features: OrderedDict[tuple, ClassFeatureCache] = OrderedDict()
+
+    def __call__(self, videos: Any, candidate_labels: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        """
+        Args:
+            videos: one video or several. A video is a path, an http(s) URL, a file's bytes, a binary file object, an
+                array of frames `(T, H, W, 3)` or `(T, 3, H, W)`, or a list of frames (PIL images or arrays). Several
+                are a list or tuple of these, an array of 5 dimensions, a `Dataset` or a generator; of the last two,
+                results come one by one as they are asked for.
+            candidate_labels: names of what might be seen; underscores are read as spaces. Without them: the classes
+                that the model was trained on, by its learned contexts.
+            hypothesis_template (`str` or list of them, defaults to `"a video of a person {}."`): the text around a
+                candidate label; the embeddings of several are averaged.
+            top_k (`int`, *optional*): how many labels to return; all by default.
+            window_seconds (`float`, *optional*): classify windows of this length each on its own; for long videos.
+            stride_seconds (`float`, defaults to `window_seconds`): from the start of one window to the next. The last
+                window ends with the video; the only one of a video that is shorter than a window is the whole video.
+            average_windows (`bool`, defaults to `False`): return the mean of the windows' scores, in place of each
+                window's.
+            fps (`float`, *optional*): frames per second, where the video does not say: of frames in memory.
+            videos_kwargs (`dict`, *optional*): settings of the video processor for this call, such as `num_frames`,
+                `sampling`, `num_temporal_views`.
+            batch_size (`int`, defaults to 1): videos, or windows, that pass the model at once.
+
+        Returns:
+            For a video `[{"label": str, "score": float}, ...]`, best first; the scores of all labels sum to 1. With
+            windows `[{"start": seconds, "end": seconds, "labels": [{"label", "score"}, ...]}, ...]`. For several
+            videos a list of these.
+
+        Raises:
+            ValueError: labels are empty or repeated, a template has no `{}`, a window has no length, or a video in
+                memory is not one.
+            VideoReadError: a file cannot be read.
+        """
+        if candidate_labels is not None:
+            kwargs["candidate_labels"] = candidate_labels
+        if isinstance(videos, (Dataset, GeneratorType)):
+            return super().__call__(videos, **kwargs)
+        batch = as_video_batch(videos)
+        results = super().__call__(batch, **kwargs)
+        return results[0] if batch[0] is videos else results
+
+    def _sanitize_parameters(
+        self,
+        candidate_labels: Sequence[str] | None = None,
+        hypothesis_template: str | Sequence[str] | None = None,
+        top_k: int | None = None,
+        window_seconds: float | None = None,
+        stride_seconds: float | None = None,
+        average_windows: bool | None = None,
+        fps: float | None = None,
+        videos_kwargs: dict[str, Any] | None = None,
+    ) -> tuple[dict, dict, dict]:
+        if candidate_labels is not None:
+            if isinstance(candidate_labels, str):
+                raise ValueError(f"candidate_labels must be a list of names, found the text {candidate_labels!r}.")
+            candidate_labels = tuple(candidate_labels)
+            check_label_names(list(candidate_labels))
+        if hypothesis_template is not None:
+            single = isinstance(hypothesis_template, str)
+            hypothesis_template = (hypothesis_template,) if single else tuple(hypothesis_template)
+            check_templates(hypothesis_template)
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, found {top_k}.")
+        for name, value in (("window_seconds", window_seconds), ("stride_seconds", stride_seconds), ("fps", fps)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be more than 0, found {value}.")
+        reading = {
+            "window_seconds": window_seconds,
+            "stride_seconds": stride_seconds,
+            "fps": fps,
+            "videos_kwargs": videos_kwargs,
+        }
+        text = {"candidate_labels": candidate_labels, "templates": hypothesis_template}
+        ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
+        return _given(reading), _given(text), _given(ranking)
+
+    # ---- one step each ----
+
+    def preprocess(
+        self,
+        video: Any,
+        window_seconds: float | None = None,
+        stride_seconds: float | None = None,
+        fps: float | None = None,
+        videos_kwargs: dict[str, Any] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
+        settings = videos_kwargs or {}
+        if window_seconds is None:
+            if stride_seconds is not None:
+                raise ValueError(f"stride_seconds={stride_seconds} needs window_seconds, the length of a window.")
+            yield {"clips": [self._to_clips([video], settings)], "span": None, "is_last": True}
+            return
+        frames = _Frames(video, fps)
+        windows = window_bounds(frames.total, frames.fps, window_seconds, stride_seconds or window_seconds)
+        for number, (start, stop) in enumerate(windows):
+            yield {
+                "clips": [self._read_window(frames, start, stop, settings)],
+                "span": (start / frames.fps, stop / frames.fps),
+                "is_last": number == len(windows) - 1,
+            }
+
+    def _to_clips(self, videos: list[Any], settings: dict[str, Any]) -> torch.Tensor:
+        return self.processor.video_processor(videos, return_tensors="pt", **settings)["pixel_values"].to(self.dtype)
+
+    def _read_window(self, frames: "_Frames", start: int, stop: int, settings: dict[str, Any]) -> torch.Tensor:
+        """The clips of one window, `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`: only the frames that they need."""
+        processor = self.processor.video_processor
+        num_clips = settings.get("num_temporal_views", processor.num_temporal_views)
+        indices = processor.sample_frames(VideoMetadata(total_num_frames=stop - start), **settings)
+        clips = frames.read((start + indices).reshape(num_clips, -1).tolist())
+        pixel_values = self._to_clips(clips, {**settings, "do_sample_frames": False, "num_temporal_views": 1})
+        if num_clips == 1:
+            return pixel_values
+        # Clips came back as the batch; view t * num_spatial_views + s is crop s of clip t.
+        views = pixel_values.flatten(0, 1) if pixel_values.ndim == 6 else pixel_values
+        return views[None]
+
+    def _forward(
+        self,
+        model_inputs: dict[str, Any],
+        candidate_labels: tuple[str, ...] | None = None,
+        templates: tuple[str, ...] = (DEFAULT_TEMPLATE,),
+    ) -> dict[str, Any]:
+        text_embeds = self._embed_texts(candidate_labels, templates)
+        # In a list clips pass transformers' collation as they are: one list of one clip each where there is a batch.
+        clips = model_inputs.pop("clips")
+        clips = [clip for (clip,) in clips] if isinstance(clips[0], list) else clips
+        if len({clip.shape for clip in clips}) == 1:
+            clips = [torch.cat(clips)]
+        outputs = [self.model(pixel_values=clip, text_embeds=text_embeds) for clip in clips]
+        logits = [output["logits" if "logits" in output else "logits_per_video"] for output in outputs]
+        return {"logits": torch.cat(logits), **model_inputs}
+
+    def _embed_texts(self, labels: tuple[str, ...] | None, templates: tuple[str, ...]) -> torch.Tensor:
+        """`(C, D')`."""
+        if labels is None:
+            return self.model.get_class_features().pooler_output
+        features = self._text_features.setdefault((labels, templates), ClassFeatureCache())
+        self._text_features.move_to_end((labels, templates))
+        if len(self._text_features) > _LABEL_SETS_KEPT:
+            self._text_features.popitem(last=False)
+        return features.get(self.model, lambda: embed_labels(self.model, self.tokenizer, labels, templates))
+
+    def postprocess(
+        self,
+        model_outputs: list[dict[str, Any]],
+        candidate_labels: tuple[str, ...] | None = None,
+        top_k: int | None = None,
+        average_windows: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The outputs of a video's windows, or its only output, to what the pipeline returns."""
+        labels = self.model.config.label_names if candidate_labels is None else candidate_labels
+        scores = torch.cat([output["logits"] for output in model_outputs]).float().softmax(dim=-1)
+        if average_windows or model_outputs[0]["span"] is None:
+            return rank_labels(scores.mean(dim=0), labels, top_k)
+        return [
+            {"start": output["span"][0], "end": output["span"][1], "labels": rank_labels(window, labels, top_k)}
+            for output, window in zip(model_outputs, scores, strict=True)
+        ]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Writes model and processor, from which `pipeline(model=save_directory)` makes this pipeline again."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+
+class _Frames:
+    """
+    A video whose frames are read a window at a time.
+
+    Args:
+        video: a source of [`VideoReader`], or frames in memory.
+        fps: of frames in memory, or in place of the file's own.
+
+    Raises:
+        ValueError: nobody says how many frames a second has.
+        VideoReadError: the file cannot be read.
+    """
+
+    def __init__(self, video: Any, fps: float | None):
+        self._reader = VideoReader(video) if is_video_source(video) else None
+        self._frames = [video] if is_frame(video) else video
+        self.total = len(self._frames) if self._reader is None else self._reader.num_frames
+        if self.total == 0:
+            raise ValueError("The video has no frames; expected at least 1.")
+        self.fps = fps or (self._reader and self._reader.fps)
+        if not self.fps:
+            name = "Frames in memory do" if self._reader is None else f"{self._reader.name} does"
+            raise ValueError(f"{name} not say how many make a second, which windows need: give fps=...")
+
+    def read(self, clips: list[list[int]]) -> list[Any]:
+        """The frames with these indices, for each clip."""
+        if self._reader is not None:
+            # In one call: the clips of a window interleave, and going back in a file is slow.
+            frames = self._reader.read_frames([index for clip in clips for index in clip])
+            return list(frames.unflatten(0, (len(clips), -1)))
+        if isinstance(self._frames, (list, tuple)):
+            return [[self._frames[index] for index in clip] for clip in clips]
+        return [self._frames[clip] for clip in clips]
+
+
+def window_bounds(num_frames: int, fps: float, window_seconds: float, stride_seconds: float) -> list[tuple[int, int]]:
+    """
+    The windows of a video as `(first frame, frame after the last)`, all of the same length and covering the video
+    where `stride_seconds` is no longer than `window_seconds`: one starts every `stride_seconds`, and where the last of
+    them would reach beyond the end it ends there instead. A video that is shorter than a window is one window.
+    """
+    length = max(1, round(window_seconds * fps))
+    if num_frames <= length:
+        return [(0, num_frames)]
+    last = num_frames - length
+    step = max(1.0, stride_seconds * fps)
+    starts = [round(number * step) for number in range(int(last / step) + 1)]
+    if starts[-1] < last:
+        starts.append(last)
+    return [(start, start + length) for start in starts]
+
+
+def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
+    """Scores `(C,)` as the Hub's `video-classification` gives them, best first: `[{"label", "score"}, ...]`."""
+    best = scores.topk(min(top_k or len(labels), len(labels)))
+    return [
+        {"label": labels[index], "score": score}
+        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Without those that the caller left out, which then keep their defaults, or what the pipeline was made with."""
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+__all__ = ["ZeroShotVideoClassificationPipeline"]
