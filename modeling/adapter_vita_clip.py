@@ -1,12 +1,12 @@
 """
-Adapter checkpoints: the prompts alone, beside the name of the CLIP they were trained on.
+Checkpoints: what `from_pretrained` and `save_pretrained` of a Vita-CLIP read and write.
 
-Prompts cannot be merged into the base as low-rank updates can: they are tokens, not changes of weights. An adapter is
-therefore always a few tensors beside an untouched CLIP.
+An adapter is the prompts alone, beside the name of the CLIP they were trained on. Prompts cannot be merged into the
+base as low-rank updates can: they are tokens, not changes of weights. An adapter is therefore always a few tensors
+beside an untouched CLIP.
 """
 
 import copy
-import hashlib
 import os
 import re
 import shutil
@@ -17,21 +17,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from huggingface_hub import HfApi
 from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig
-from transformers.utils import cached_file, logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from .configuration_vita_clip import VitaClipConfig
+from .adapter_storage_vita_clip import (
+    ADAPTER_FILE,
+    check_base,
+    check_same_tensors,
+    fingerprint,
+    is_prompt,
+    read_adapter,
+    write_adapter,
+)
+from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from .labels_vita_clip import contexts_from_words, tokenize_labels
-
+from .vision_vita_clip import resample_frames
 
 logger = logging.get_logger(__name__)
 
-ADAPTER_FILE = "adapter_model.safetensors"
 BASE_IN_PACKAGE = "package://"
-PROMPT_PATTERNS = {r"\.prompts\.", r"temporal_embedding$", r"^class_prompts\.", r"^logit_scale$"}
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+HUB_UPLOAD_ARGUMENTS = ("repo_id", "token", "private", "commit_message", "revision", "create_pr")
+COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 AUTO_MAP = {
     "AutoConfig": "configuration_vita_clip.VitaClipConfig",
     "AutoModel": "modeling_vita_clip.VitaClipModel",
@@ -49,11 +57,6 @@ CUSTOM_PIPELINES = {
 }
 
 
-def is_prompt(name: str) -> bool:
-    """Whether a parameter belongs to an adapter: prompts, contexts, temporal embedding and `logit_scale`."""
-    return any(re.search(pattern, name) for pattern in PROMPT_PATTERNS)
-
-
 # ---- load ----
 
 
@@ -62,7 +65,7 @@ def load_model(
     load_weights: Callable[..., Any],
     name_or_path: str | os.PathLike,
     model_args: tuple,
-    config: VitaClipConfig | str | os.PathLike | None,
+    config: VitaClipConfig | CLIPConfig | str | os.PathLike | None,
     tokenizer: Any,
     kwargs: dict[str, Any],
 ) -> Any:
@@ -78,93 +81,124 @@ def load_model(
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
     labels = _requested_labels(kwargs)
-    adapter_path = find_file(name_or_path, ADAPTER_FILE, hub)
-    starts_from_clip = adapter_path is None and _is_plain_clip(name_or_path, hub)
+    stored, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
     config, kwargs = _load_config(cls, name_or_path, config, hub, kwargs)
 
-    weights, weights_hub = name_or_path, hub
-    if adapter_path is not None:
-        weights = locate_base(_base_of(config, name_or_path), relative_to=Path(adapter_path).parent)
-        shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
-        weights_hub = {**shared, "revision": config.base_model_revision or "main"}
-    elif starts_from_clip:
-        config.base_model_name_or_path = config.base_model_name_or_path or os.fspath(name_or_path)
-        config.base_model_revision = hub.get("revision")
-        if labels:
-            tokenizer = tokenizer or load_tokenizer(config)
-            _name_classes(config, labels, tokenizer)
-            labels = None
-    model, info = load_weights(
-        weights, *model_args, config=config, output_loading_info=True, **weights_hub, **kwargs
-    )
-    if adapter_path is not None:
-        load_adapter_weights(model, adapter_path)
-    elif starts_from_clip and config.text_prompt_init and model.class_prompts.num_contexts_rows:
-        words = contexts_from_words(model, tokenizer or load_tokenizer(config), config.text_prompt_init)
-        model.class_prompts.contexts.data[..., : len(words), :] = words
-    if labels and labels != config.label_names:
-        model.set_labels(labels, tokenizer)
+    def load(weights: str, weights_hub: dict[str, Any]) -> tuple[Any, dict]:
+        return load_weights(weights, *model_args, config=config, output_loading_info=True, **weights_hub, **kwargs)
+
+    model_type = stored.get("model_type")
+    if model_type == CLIPConfig.model_type:
+        model, info = _start_from_clip(load, name_or_path, config, labels, tokenizer, hub)
+    elif model_type == VitaClipConfig.model_type:
+        model, info = _load_trained(load, name_or_path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+    else:
+        raise ValueError(f"{name_or_path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
     model.freeze_base()
     return (model, info) if return_info else model
 
 
+def _start_from_clip(
+    load: Callable, clip: str, config: VitaClipConfig, labels: list[str] | None, tokenizer: Any, hub: dict
+) -> tuple[Any, dict]:
+    """A model with new prompts on the CLIP checkpoint `clip`."""
+    config.base_model_name_or_path = config.base_model_name_or_path or clip
+    config.base_model_revision = _commit_of(clip, hub) or hub.get("revision")
+    if labels is None and config.has_named_labels and config.label_token_ids is None:
+        labels = config.label_names
+    if labels is not None or config.text_prompt_init:
+        tokenizer = tokenizer or load_tokenizer(config, hub)
+    if labels is not None:
+        _name_classes(config, labels, tokenizer)
+    model, info = load(clip, hub)
+    if config.text_prompt_init and model.class_prompts.num_contexts_rows:
+        words = contexts_from_words(model, tokenizer, config.text_prompt_init)
+        model.class_prompts.contexts.data[..., : len(words), :] = words
+    return model, info
+
+
+def _load_trained(
+    load: Callable,
+    name_or_path: str,
+    config: VitaClipConfig,
+    stored: VitaClipConfig,
+    labels: list[str] | None,
+    tokenizer: Any,
+    hub: dict,
+) -> tuple[Any, dict]:
+    """An adapter on its base, or a full checkpoint; `config` is the `stored` one with the user's changes."""
+    # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
+    # they were stored, and changed afterwards.
+    if labels is None and config.label_names != stored.label_names:
+        labels = config.label_names
+    num_frames = config.num_frames
+    for field in ("id2label", "label2id", "label_token_ids", "num_frames"):
+        setattr(config, field, getattr(stored, field))
+
+    adapter_path = find_file(name_or_path, ADAPTER_FILE, hub)
+    if adapter_path is None:
+        model, info = load(name_or_path, hub)
+    else:
+        if config.base_model_name_or_path is None:
+            raise ValueError(f"{name_or_path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
+        base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter_path).parent)
+        shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
+        model, info = load(base, {**shared, "revision": config.base_model_revision or "main"})
+        load_adapter_weights(model, adapter_path)
+    if num_frames != config.num_frames:
+        model.set_num_frames(num_frames)
+    if labels is not None and labels != config.label_names:
+        model.set_labels(labels, tokenizer or load_tokenizer(config, hub))
+    return model, info
+
+
 def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
     """
-    Puts the prompts of an adapter file on a model whose base is loaded.
+    Puts the prompts of an adapter file on a model whose base is loaded. Prompts of another number of frames are
+    resampled in time.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: its tensors are not those of the model, or were trained on another base.
+        ValueError: its tensors are not those of the model, or were trained on another base, or the model is not in
+            memory.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
-    except SafetensorError as error:
-        raise OSError(f"{path} is not a readable safetensors file: {error}") from error
-    check_base(model, metadata.get("base_model_fingerprint"), path)
-    own = {name: parameter for name, parameter in model.state_dict().items() if is_prompt(name)}
-    _check_same_tensors(own, tensors, path)
+    state = model.state_dict()
+    offloaded = [name for name, tensor in state.items() if tensor.is_meta]
+    if offloaded:
+        raise ValueError(
+            f"{path} cannot be loaded on a model that is not in memory; {offloaded[0]} is offloaded. Choose a "
+            "device_map without offloading."
+        )
+    tensors, base_fingerprint = read_adapter(path)
+    check_base(model, base_fingerprint, path)
+    own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
+    check_same_tensors(own, tensors, path)
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
 
-def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> None:
-    """Raises `ValueError` where the model's base is not the one that the adapter at `path` was trained on."""
-    if expected is None:
-        return
-    if model.logit_scale.dtype == torch.float16:
-        # Rounded to float16 first, the weights of a float32 base give another hash.
-        logger.warning(f"The base of {path} was loaded in float16, in which it cannot be recognised.")
-        return
-    found = fingerprint(model)
-    if found != expected:
-        raise ValueError(
-            f"{path} was trained on another base: expected {model.config.base_model_name_or_path} with the "
-            f"fingerprint {expected}, found {found} in what was loaded. Give the right base by "
-            f"base_model_name_or_path=..."
-        )
-
-
-def _check_same_tensors(own: dict[str, torch.Tensor], found: dict[str, torch.Tensor], path: Any) -> None:
-    missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
-    if missing or unexpected:
-        raise ValueError(
-            f"{path} does not hold the prompts of its configuration: missing {missing[:3] or 'nothing'}, unexpected "
-            f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
-        )
-    for name, tensor in found.items():
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"{path}: {name} has the shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)} "
-                "by the configuration."
-            )
+def resample_prompts(model: Any, num_frames: int) -> None:
+    """Makes the learned vectors of each frame those of clips of `num_frames` frames: the nearest in time."""
+    holders = [(model.vision_model.embeddings, "temporal_embedding")]
+    holders += [(layer.prompts, "local_prompts") for layer in model.vision_model.encoder.layers]
+    for module, name in holders:
+        vectors = getattr(module, name, None)
+        if vectors is not None:
+            resampled = resample_frames(vectors.detach(), num_frames).clone()
+            setattr(module, name, torch.nn.Parameter(resampled, requires_grad=vectors.requires_grad))
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
     """The path of a file of a folder or Hub repository, `None` where it has none."""
     return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
+
+
+def _commit_of(name_or_path: str, hub: dict[str, Any]) -> str | None:
+    """The commit of a Hub repository that `revision` meant when its configuration was read; `None` for a folder."""
+    path = None if os.path.isdir(name_or_path) else find_file(name_or_path, CONFIG_NAME, hub)
+    found = COMMIT_IN_CACHE.search(path or "")
+    return found[1] if found else None
 
 
 def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:
@@ -190,17 +224,24 @@ def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None
     return name
 
 
-def load_tokenizer(config: VitaClipConfig) -> Any:
+def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
     """
     The tokenizer of the base.
+
+    Args:
+        config: of the model.
+        hub: `token`, `cache_dir` and what else tells how to reach the Hub.
 
     Raises:
         OSError: no base is named, or it has no tokenizer.
     """
-    base = config.base_model_name_or_path or config.name_or_path
+    base = config.base_model_name_or_path
+    if base is None or base.startswith("./"):
+        base = config.name_or_path  # where the weights were loaded from
     if not base:
         raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
-    return AutoTokenizer.from_pretrained(locate_base(base), revision=config.base_model_revision or "main")
+    shared = {key: value for key, value in (hub or {}).items() if key not in ("revision", "subfolder")}
+    return AutoTokenizer.from_pretrained(locate_base(base), revision=config.base_model_revision or "main", **shared)
 
 
 def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
@@ -215,30 +256,21 @@ def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
 
 
 def _name_classes(config: VitaClipConfig, labels: list[str], tokenizer: Any) -> None:
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {name: index for index, name in enumerate(labels)}
+    config.set_label_names(labels)
     config.check_labels()
     config.label_token_ids = tokenize_labels(tokenizer, labels)
 
 
-def _is_plain_clip(name_or_path: str, hub: dict[str, Any]) -> bool:
-    config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
-    return config_dict.get("model_type") != VitaClipConfig.model_type
-
-
 def _load_config(cls: type, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and what of `kwargs` is left for the weights."""
-    if isinstance(config, PreTrainedConfig):
-        if not isinstance(config, cls.config_class):
-            config = cls.config_class.from_dict(config.to_dict())
-        return config, kwargs
-    return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
-
-
-def _base_of(config: VitaClipConfig, adapter: str) -> str:
-    if config.base_model_name_or_path is None:
-        raise ValueError(f"{adapter} is an adapter, but its config.json names no base_model_name_or_path.")
-    return config.base_model_name_or_path
+    if not isinstance(config, PreTrainedConfig):
+        return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
+    if not isinstance(config, cls.config_class):
+        config = cls.config_class.from_dict(config.to_dict())
+    for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
+        if field in kwargs:
+            setattr(config, field, kwargs.pop(field))
+    return config, kwargs
 
 
 # ---- save ----
@@ -248,47 +280,73 @@ def save_model(
     model: Any,
     save_all: Callable[..., Any],
     folder: str | os.PathLike,
-    args: tuple,
+    state_dict: dict[str, torch.Tensor] | None,
     adapter_only: bool | None,
+    adapter_dtype: str | torch.dtype | None,
     kwargs: dict[str, Any],
-) -> None:
-    """`VitaClipModel.save_pretrained`: the prompts alone, or by transformers' own `save_all` the whole model."""
-    has_base = model.config.base_model_name_or_path is not None
-    if adapter_only and not has_base:
+) -> list[str]:
+    """
+    `VitaClipModel.save_pretrained`: the prompts alone, or by transformers' own `save_all` the whole model.
+
+    Returns:
+        The names of the files that were written.
+    """
+    if adapter_only is None:
+        adapter_only = model.config.base_model_name_or_path is not None
+    if not adapter_only:
+        if adapter_dtype is not None:
+            raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
+        written = _write_whole(folder, lambda target: _save_full(model, save_all, target, state_dict, kwargs))
+        (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
+        return written
+    _check_adapter(model, Path(folder))
+    return _write_whole(folder, lambda target: save_adapter(model, target, state_dict, adapter_dtype))
+
+
+def _check_adapter(model: Any, folder: Path) -> None:
+    """Raises `ValueError` where the model's prompts, saved into `folder`, could not be loaded again."""
+    base = model.config.base_model_name_or_path
+    if base is None:
         raise ValueError(
             "An adapter names the base that it belongs to, and this model has none: it was not loaded from a CLIP "
             "checkpoint. Set config.base_model_name_or_path, or save with adapter_only=False."
         )
-    if adapter_only is None:
-        adapter_only = has_base
-    state_dict = kwargs.pop("state_dict", None)
-    if adapter_only:
-        kwargs.pop("safe_serialization", None)
-        _write_whole(folder, lambda target: save_adapter(model, target, state_dict))
-    else:
-        _write_whole(folder, lambda target: _save_full(model, save_all, target, args, state_dict, kwargs))
+    if folder.is_dir() and os.path.isdir(base) and os.path.samefile(base, folder):
+        raise ValueError(f"An adapter saved into {folder} would overwrite its base there; give another folder.")
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad and not is_prompt(name)]
+    if trained:
+        raise ValueError(
+            f"{trained[0]} belongs to the base and requires a gradient, and an adapter is of use on an unchanged base "
+            "only. Save with adapter_only=False, or call freeze_base() if the base is as it was loaded."
+        )
 
 
-def save_adapter(model: Any, folder: Path, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+def save_adapter(
+    model: Any,
+    folder: Path,
+    state_dict: dict[str, torch.Tensor] | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> None:
     """Writes `adapter_model.safetensors` and a configuration that names the base, its revision and fingerprint."""
     config = model.config
-    config.base_model_fingerprint = fingerprint(model)
+    tensors = model.state_dict() if state_dict is None else state_dict
+    prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
+    if len(prompts) < len(tensors):
+        config.base_model_fingerprint = fingerprint(tensors)
     config.architectures = [type(model).__name__]
+    config.dtype = str(model.dtype).removeprefix("torch.")
     name_code(config)
     config.save_pretrained(folder)
-    tensors = model.state_dict() if state_dict is None else state_dict
-    prompts = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items() if is_prompt(name)}
-    metadata = {"format": "pt", "base_model_fingerprint": config.base_model_fingerprint}
-    save_file(prompts, folder / ADAPTER_FILE, metadata)
+    write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
     copy_code(folder)
 
 
-def _save_full(model: Any, save_all: Callable[..., Any], folder: Path, args: tuple, state_dict: Any, kwargs: dict):
+def _save_full(model: Any, save_all: Callable[..., Any], folder: Path, state_dict: Any, kwargs: dict) -> None:
     config = model.config
     base, config.base_model_name_or_path = config.base_model_name_or_path, None
     name_code(config)
     try:
-        save_all(folder, *args, state_dict=state_dict, **kwargs)
+        save_all(folder, state_dict=state_dict, **kwargs)
     finally:
         config.base_model_name_or_path = base
     copy_code(folder)
@@ -306,8 +364,13 @@ def copy_code(folder: Path) -> None:
         shutil.copyfile(source, folder / source.name)
 
 
-def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> None:
-    """Writes into a temporary folder beside `folder` and moves the files in when all of them are there."""
+def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> list[str]:
+    """
+    Writes into a temporary folder beside `folder` and moves the files in when all of them are there.
+
+    Returns:
+        Their names.
+    """
     target = Path(folder)
     if target.is_file():
         raise OSError(f"{target} is a file; expected a folder to save into.")
@@ -315,19 +378,21 @@ def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> No
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
         write(Path(temporary))
         target.mkdir(exist_ok=True)
-        for path in sorted(Path(temporary).iterdir()):
-            os.replace(path, target / path.name)
+        written = sorted(path.name for path in Path(temporary).iterdir())
+        for name in written:
+            os.replace(Path(temporary) / name, target / name)
+    return written
 
 
-@torch.no_grad()
-def fingerprint(model: Any) -> str:
-    """
-    A hash over the tensors of the model's CLIP, `sha256:...`: the same in float32 and bfloat16, on any device.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if not is_prompt(name):
-            rounded = tensor.detach().to(device="cpu", dtype=torch.bfloat16).contiguous()
-            digest.update(f"{name}{tuple(rounded.shape)}".encode())
-            digest.update(rounded.view(torch.uint8).numpy())
-    return f"sha256:{digest.hexdigest()}"
+def upload_files(
+    folder: str | os.PathLike,
+    names: list[str],
+    repo_id: str | None = None,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    **commit: Any,
+) -> None:
+    """Uploads these files of the folder in one commit, to `repo_id` or a new repository of the folder's name."""
+    api = HfApi(token=token)
+    repo_id = api.create_repo(repo_id or Path(folder).name, private=private, exist_ok=True).repo_id
+    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=names, **commit)

@@ -121,6 +121,10 @@ class VitaClipTextConfig(CLIPTextConfig):
         _require_choice(self, "text_prompt_position", ("end", "front", "middle"))
 
 
+# The fields that say which prompts there are.
+PROMPT_FIELDS = (*VitaClipVisionConfig.__annotations__, *VitaClipTextConfig.__annotations__)
+
+
 def _delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
@@ -157,7 +161,8 @@ class VitaClipConfig(CLIPConfig):
     """
 
     model_type = "vita_clip"
-    sub_configs_defaults = {  # noqa: RUF012 - a class variable by transformers' contract
+    # The same under the two names that transformers has had for it.
+    sub_configs = sub_configs_defaults = {  # noqa: RUF012 - a class variable by transformers' contract
         "vision_config": VitaClipVisionConfig,
         "text_config": VitaClipTextConfig,
     }
@@ -183,19 +188,30 @@ class VitaClipConfig(CLIPConfig):
     text_prompt_init = _delegated("text_config", "text_prompt_init")
 
     def __post_init__(self, **kwargs):
-        # CLIP's own halves are accepted: they hold every field but the prompts, which take their defaults.
-        for name, spec in self.sub_configs_defaults.items():
+        if not __name__.startswith("transformers_modules."):
+            # Installed, the package has registered its pipelines. Where a checkpoint names them as well, transformers
+            # would ask for trust_remote_code before it runs them.
+            kwargs.pop("custom_pipelines", None)
+        for name in self.sub_configs:
             half = getattr(self, name)
-            if isinstance(half, (CLIPVisionConfig, CLIPTextConfig)) and not isinstance(half, spec.config_class):
-                half = half.to_dict()
             if isinstance(half, dict):
-                half = {key: value for key, value in half.items() if key != "model_type"}
-            setattr(self, name, half)
+                setattr(self, name, {key: value for key, value in half.items() if key != "model_type"})
         super().__post_init__(**kwargs)
+        # CLIP's own halves are accepted: they hold every field but the prompts, which take their defaults.
+        for name, half_class in self.sub_configs.items():
+            half = getattr(self, name)
+            if not isinstance(half, half_class):
+                fields = {key: value for key, value in half.to_dict().items() if key != "model_type"}
+                setattr(self, name, half_class(**fields))
         if kwargs.get("num_labels") is None and self.id2label is not None and self.label2id is None:
             self.label2id = {name: index for index, name in self.id2label.items()}
         self.check_labels()
         self.check_prompts()
+
+    def set_label_names(self, labels: list[str]) -> None:
+        """Names the classes, in the order of their ids."""
+        self.id2label = dict(enumerate(labels))
+        self.label2id = {name: index for index, name in enumerate(labels)}
 
     def check_labels(self) -> None:
         """Raises `ValueError` for empty or duplicated label names, or token ids that do not match them."""

@@ -9,7 +9,6 @@ from transformers.models.clip.modeling_clip import CLIPPreTrainedModel
 
 from .configuration_vita_clip import VitaClipConfig
 
-
 PROMPT_STD = 0.02
 
 

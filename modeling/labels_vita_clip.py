@@ -27,7 +27,9 @@ def contexts_from_words(model: nn.Module, tokenizer: PreTrainedTokenizerBase, wo
     ids = tokenizer(words, add_special_tokens=False)["input_ids"]
     limit = model.config.text_config.text_prompt_length
     if not 0 < len(ids) <= limit:
-        raise ValueError(f"The words to start contexts from must make 1 to {limit} tokens; {words!r} makes {len(ids)}.")
+        raise ValueError(
+            f"The words to start contexts from must make 1 to {limit} tokens; {words!r} makes {len(ids)}."
+        )
     embedding = model.text_model.embeddings.token_embedding
     return embedding(torch.tensor(ids, device=embedding.weight.device))
 
@@ -57,15 +59,20 @@ def carry_over_contexts(
 
 
 class ClassFeatureCache:
-    """The class features of a model that is not in training, kept until one of the weights behind them changes."""
+    """
+    Text features of a model that is not in training, kept until one of the weights behind them changes. A change that
+    torch does not count, through `weight.data`, is seen when the model's `train()` or `eval()` is called after it.
+    """
 
     def __init__(self) -> None:
-        self._key: Hashable = None
-        self._features: torch.Tensor | None = None
+        self._kept: tuple[Hashable, torch.Tensor] | None = None
+
+    def __reduce__(self) -> tuple:
+        return ClassFeatureCache, ()  # a copy of the model has weights of its own
 
     def clear(self) -> None:
         """Forgets the features."""
-        self._key = self._features = None
+        self._kept = None
 
     def get(self, model: nn.Module, encode: Callable[[], torch.Tensor]) -> torch.Tensor:
         """The features that `encode` gives, `(C, D')`: kept ones where the same weights gave them."""
@@ -74,16 +81,20 @@ class ClassFeatureCache:
         key = self._weights_key(model)
         if key is None:
             return encode()
-        if key != self._key:
-            self._key, self._features = key, encode()
-        return self._features
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            self._kept = kept = (key, encode())
+        return kept[1]
 
     @staticmethod
     def _weights_key(model: nn.Module) -> Hashable:
-        """Identity and version of every weight that class features depend on; `None` where torch keeps no versions."""
+        """
+        Identity and version of every weight that text features depend on; `None` where torch keeps no versions, or in
+        a replica of `DataParallel`, whose weights live for one call.
+        """
         behind = (model.text_model, model.class_prompts, model.text_projection)
         weights = [weight for module in behind for weight in module.parameters()]
-        if any(weight.is_inference() for weight in weights):
+        if not weights or any(weight.is_inference() for weight in weights):
             return None
         device = weights[0].device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

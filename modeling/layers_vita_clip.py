@@ -14,7 +14,6 @@ from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPE
 
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
-
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 
 

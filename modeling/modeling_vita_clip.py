@@ -15,10 +15,18 @@ from transformers.models.clip.modeling_clip import CLIPModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .adapter_vita_clip import PROMPT_PATTERNS, is_prompt, load_model, load_tokenizer, save_model
+from .adapter_storage_vita_clip import PROMPT_PATTERNS, is_prompt
+from .adapter_vita_clip import (
+    HUB_UPLOAD_ARGUMENTS,
+    load_model,
+    load_tokenizer,
+    resample_prompts,
+    save_model,
+    upload_files,
+)
 from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .initialization_vita_clip import VitaClipPreTrainedModel
-from .labels_vita_clip import ClassFeatureCache, carry_over_contexts, contexts_from_words, tokenize_labels
+from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .text_vita_clip import ClassPrompts, VitaClipTextModel
 from .vision_vita_clip import VitaClipVisionModel
 
@@ -46,6 +54,11 @@ class VitaClipOutput(ModelOutput):
     frame_embeds: torch.Tensor | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
     vision_model_output: BaseModelOutputWithPooling | None = None
+
+    @property
+    def logits_per_image(self) -> torch.Tensor | None:
+        """`logits_per_video` under CLIP's name, for pipelines made for CLIP: an image is a clip of one frame."""
+        return self.logits_per_video
 
 
 @dataclass
@@ -76,6 +89,7 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
 
     config: VitaClipConfig
     main_input_name = "pixel_values"
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer is to average it over accumulation
 
     def __init__(self, config: VitaClipConfig):
         config.check_prompts()  # fields may have been set since the configuration checked them
@@ -91,7 +105,6 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
         self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
         self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
-        self._class_features = ClassFeatureCache()
         if config.base_model_name_or_path is not None:
             # The weights come from the base, the prompts from an adapter or their initialisation.
             self._keys_to_ignore_on_load_missing = PROMPT_PATTERNS
@@ -136,6 +149,10 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> VitaClipVideoFeatures:
+        """[`get_video_features`] under CLIP's name: images, `(B, 3, H, W)`, are clips of one frame."""
+        return self.get_video_features(pixel_values, **kwargs)
 
     @can_return_tuple
     def get_text_features(
@@ -185,7 +202,8 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
                 "The model has no classes. Give from_pretrained the argument id2label, call set_labels, or pass "
                 "input_ids of texts to compare with."
             )
-        features = self._class_features.get(self, lambda: self._encode_classes(None, chunk_size))
+        cache = self.class_prompts.feature_cache
+        features = cache.get(self, lambda: self._encode_classes(None, chunk_size))
         return BaseModelOutputWithPooling(pooler_output=features)
 
     def _encode_other_classes(self, label_token_ids: list[list[int]], chunk_size: int) -> torch.Tensor:
@@ -324,10 +342,24 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None
             carry_over_contexts(self.class_prompts, self.config.label_names, new, labels, start)
         self.class_prompts = new.to(self.logit_scale.device)
-        self.config.id2label = dict(enumerate(labels))
-        self.config.label2id = {name: index for index, name in enumerate(labels)}
+        self.config.set_label_names(labels)
         self.config.label_token_ids = token_ids
-        self._class_features.clear()
+
+    def set_num_frames(self, num_frames: int) -> None:
+        """
+        Makes the model one for clips of `num_frames` frames: temporal embedding and local prompts are resampled in
+        time. Clips of another length are accepted without it; this is for training on them.
+
+        Raises:
+            ValueError: `num_frames` is less than 1.
+        """
+        self.config.num_frames, before = num_frames, self.config.num_frames
+        try:
+            self.config.check_prompts()
+        except ValueError:
+            self.config.num_frames = before
+            raise
+        resample_prompts(self, num_frames)
 
     # ---- files ----
 
@@ -359,25 +391,46 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
         )
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike, *args: Any, adapter_only: bool | None = None, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, torch.Tensor] | None = None,
+        push_to_hub: bool = False,
+        adapter_only: bool | None = None,
+        adapter_dtype: str | torch.dtype | None = None,
+        **kwargs: Any,
     ) -> None:
         """
         Writes the model so that `from_pretrained` loads it.
 
         Args:
             save_directory: the folder to write to.
+            is_main_process: of several processes that all call this, one writes.
+            state_dict: the tensors, where they are gathered from elsewhere; by default the model's own.
+            push_to_hub: upload what was written, to `repo_id` or a repository of the folder's name, in one commit.
             adapter_only: write the prompts only, with the base's name; the default for a model on a base. `False`
                 writes a full checkpoint.
-            kwargs: as in transformers, for a full checkpoint.
+            adapter_dtype: store the prompts in `"float32"`, `"float16"`, `"bfloat16"` or `"int8"`; by default as they
+                are.
+            kwargs: for the Hub `repo_id`, `token`, `private`, `commit_message`, `revision`, `create_pr`; for a full
+                checkpoint what transformers takes (`max_shard_size`, ...).
 
         Raises:
-            ValueError: `adapter_only` for a model that has no named base.
+            ValueError: `adapter_only` for a model that has no named base, or whose base is being trained.
+            OSError: `save_directory` is a file.
         """
-        save_model(self, super().save_pretrained, save_directory, args, adapter_only, kwargs)
+        if not is_main_process:
+            return
+        hub = {key: kwargs.pop(key) for key in HUB_UPLOAD_ARGUMENTS if key in kwargs}
+        written = save_model(
+            self, super().save_pretrained, save_directory, state_dict, adapter_only, adapter_dtype, kwargs
+        )
+        if push_to_hub:
+            upload_files(save_directory, written, **hub)
 
 
 class VitaClipForVideoClassification(VitaClipModel):
-    """[`VitaClipModel`] on its own classes, with the output that transformers' `video-classification` pipeline reads."""
+    """[`VitaClipModel`] on its own classes, with the output that the `video-classification` pipeline reads."""
 
     @can_return_tuple
     def forward(

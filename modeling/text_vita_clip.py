@@ -10,6 +10,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_vita_clip import VitaClipTextConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
+from .labels_vita_clip import ClassFeatureCache
 from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
 
 
@@ -45,6 +46,17 @@ class ClassPrompts(nn.Module):
             self.contexts = nn.Parameter(torch.empty(shape))
         for name, tensor in self.token_layout().items():
             self.register_buffer(name, tensor, persistent=False)
+        self.feature_cache = ClassFeatureCache()
+
+    def train(self, mode: bool = True) -> "ClassPrompts":
+        """As in torch. Training may change weights in ways that torch does not count: kept features are forgotten."""
+        self.feature_cache.clear()
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs) -> "ClassPrompts":
+        # Behind `to()`, `half()`, `cuda()`: new weights may come to lie where the old ones were.
+        self.feature_cache.clear()
+        return super()._apply(*args, **kwargs)
 
     @property
     def num_contexts_rows(self) -> int:
@@ -60,7 +72,8 @@ class ClassPrompts(nn.Module):
                 name = repr(label_names[index]) if label_names else f"number {index}"
                 raise ValueError(
                     f"Class {name} is {len(ids)} tokens long; with {contexts} context vectors that makes "
-                    f"{len(ids) + contexts}, and the text encoder takes {limit}. Shorten the name or text_prompt_length."
+                    f"{len(ids) + contexts}, and the text encoder takes {limit}. Shorten the name or "
+                    "text_prompt_length."
                 )
 
     def token_layout(self, label_token_ids: list[list[int]] | None = None) -> dict[str, torch.Tensor]:
@@ -212,7 +225,7 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
     def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Where each text ends, `(N, S)` -> `(N, 1)`, by CLIP's rule: an old config's end token 2 means the largest id."""
+        """Where each text ends, `(N, S)` -> `(N, 1)`. By CLIP's rule an old config's end token 2 means the largest id."""
         is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
         return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
 

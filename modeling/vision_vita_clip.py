@@ -16,7 +16,6 @@ from .configuration_vita_clip import VitaClipVisionConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .layers_vita_clip import KeysValues, SummaryAttention, VitaClipAttention, VitaClipEncoderLayer
 
-
 CLASS_TOKEN = 0
 
 
@@ -34,8 +33,8 @@ class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
 
     def __init__(self, config: VitaClipVisionConfig):
         super().__init__(config)
-        if config.use_temporal_embedding:
-            self.temporal_embedding = nn.Parameter(torch.empty(config.num_frames, config.hidden_size))
+        embedding = torch.empty(config.num_frames, config.hidden_size) if config.use_temporal_embedding else None
+        self.temporal_embedding = None if embedding is None else nn.Parameter(embedding)
 
     def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
         """`(B, T, 3, H, W)` -> `(B * T, 1 + patches, D)`."""

@@ -1,0 +1,151 @@
+"""
+The file of an adapter: which tensors it holds, in which precision, and how it recognises the base it belongs to.
+
+`adapter_model.safetensors` holds the prompts under the model's own names. Its metadata say the fingerprint of the base
+(`base_model_fingerprint`) and the precision (`adapter_dtype`). In int8 a tensor of two or more dimensions is stored as
+integers of -127 to 127, and beside it as `NAME.scale` the float32 number that each of its rows is to be multiplied
+with; tensors of fewer dimensions stay in float32.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+ADAPTER_FILE = "adapter_model.safetensors"
+PROMPT_PATTERNS = {r"\.prompts\.", r"temporal_embedding$", r"^class_prompts\.", r"^logit_scale$"}
+ADAPTER_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
+SCALE = ".scale"
+LARGEST_INT8 = 127
+
+Tensors = dict[str, torch.Tensor]
+
+
+def is_prompt(name: str) -> bool:
+    """Whether a parameter belongs to an adapter: prompts, contexts, temporal embedding and `logit_scale`."""
+    return any(re.search(pattern, name) for pattern in PROMPT_PATTERNS)
+
+
+def write_adapter(
+    path: str | os.PathLike, prompts: Tensors, base_fingerprint: str | None, dtype: str | torch.dtype | None = None
+) -> None:
+    """
+    Writes an adapter file.
+
+    Args:
+        path: of the file.
+        prompts: the tensors, by the model's names.
+        base_fingerprint: of the base, by [`fingerprint`].
+        dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"int8"`; by default each tensor's own.
+
+    Raises:
+        ValueError: `dtype` is another.
+    """
+    name = None if dtype is None else str(dtype).removeprefix("torch.")
+    if name is not None and name not in ADAPTER_DTYPES:
+        raise ValueError(f"adapter_dtype must be one of {', '.join(ADAPTER_DTYPES)}; found {name}.")
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in prompts.items()}
+    if name == "int8":
+        tensors = quantize_rows(tensors)
+    elif name is not None:
+        tensors = {key: tensor.to(ADAPTER_DTYPES[name]) for key, tensor in tensors.items()}
+    metadata = {"format": "pt", "base_model_fingerprint": base_fingerprint, "adapter_dtype": name}
+    save_file(tensors, path, {key: value for key, value in metadata.items() if value is not None})
+
+
+def read_adapter(path: str | os.PathLike) -> tuple[Tensors, str | None]:
+    """
+    The tensors of an adapter file, those in int8 as float32, and its base's fingerprint where it says one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+    except SafetensorError as error:
+        raise OSError(f"{path} is not a readable safetensors file: {error}") from error
+    return dequantize_rows(tensors), metadata.get("base_model_fingerprint")
+
+
+def quantize_rows(tensors: Tensors) -> Tensors:
+    """float -> int8 with one scale per row: a row's largest magnitude becomes 127. See the head of this module."""
+    quantized = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.float()
+        if tensor.ndim < 2:
+            quantized[name] = tensor
+            continue
+        scale = (tensor.abs().amax(dim=-1) / LARGEST_INT8).clamp(min=torch.finfo(torch.float32).tiny)
+        quantized[name] = (tensor / scale[..., None]).round().to(torch.int8)
+        quantized[name + SCALE] = scale
+    return quantized
+
+
+def dequantize_rows(tensors: Tensors) -> Tensors:
+    """The inverse of [`quantize_rows`], up to rounding; what is not in int8 stays as it is."""
+    restored = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.int8 and name + SCALE in tensors:
+            restored[name] = tensor.float() * tensors[name + SCALE][..., None]
+        elif not (name.endswith(SCALE) and name.removesuffix(SCALE) in tensors):
+            restored[name] = tensor
+    return restored
+
+
+@torch.no_grad()
+def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
+    """
+    A hash over the weights of a CLIP, `sha256:...`: the same in float32 and bfloat16, on any device, whatever prompts
+    are among `tensors`, a model's `state_dict()`.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        if not is_prompt(name):
+            rounded = tensor.detach().to(device="cpu", dtype=torch.bfloat16).contiguous()
+            digest.update(f"{name}{tuple(rounded.shape)}".encode())
+            digest.update(rounded.view(torch.uint8).numpy())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> None:
+    """Raises `ValueError` where the model's base is not the one that the adapter at `path` was trained on."""
+    if expected is None:
+        return
+    found = fingerprint(model.state_dict())
+    if found == expected:
+        return
+    if model.visual_projection.weight.dtype == torch.float16 or getattr(model, "hf_quantizer", None) is not None:
+        # Rounded to float16 or quantized, the weights of the same base give another hash.
+        logger.warning(f"The base of {path} was loaded in a precision in which it cannot be recognised.")
+        return
+    raise ValueError(
+        f"{path} was trained on another base: expected {model.config.base_model_name_or_path} with the "
+        f"fingerprint {expected}, found {found} in what was loaded. Give the right base by "
+        f"base_model_name_or_path=..."
+    )
+
+
+def check_same_tensors(own: Tensors, found: Tensors, path: str | os.PathLike) -> None:
+    """Raises `ValueError` where the tensors `found` at `path` are not the model's `own` by name and shape."""
+    missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
+    if missing or unexpected:
+        raise ValueError(
+            f"{path} does not hold the prompts of its configuration: missing {missing[:3] or 'nothing'}, unexpected "
+            f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
+        )
+    for name, tensor in found.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{path}: {name} has the shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)} "
+                "by the configuration."
+            )
