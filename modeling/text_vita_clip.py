@@ -225,7 +225,7 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
     def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Where each text ends, `(N, S)` -> `(N, 1)`. By CLIP's rule an old config's end token 2 means the largest id."""
+        """Where each text ends, `(N, S)` -> `(N, 1)`. An old config's end token 2 means the largest id, as in CLIP."""
         is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
         return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
 
