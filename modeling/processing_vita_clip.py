@@ -20,6 +20,8 @@ class VitaClipProcessor(ProcessorMixin):
         video_processor ([`VitaClipVideoProcessor`]): turns videos into `pixel_values`.
     """
 
+    _auto_class = "AutoProcessor"  # saving it writes auto_map and its files, for trust_remote_code
+
     def __init__(self, tokenizer=None, video_processor=None):
         super().__init__(tokenizer, video_processor)
 
