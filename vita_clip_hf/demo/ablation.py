@@ -43,7 +43,8 @@ def run_ablation(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str
     """
     processor = load_processor(recipe)
     splits = make_splits(output / "data", recipe, processor.video_processor, num_workers)
-    frozen = {name: evaluate_frozen_clip(splits[name], processor).figures() for name in FIGURES}
+    frozen_evaluations = evaluate_frozen_clip({name: splits[name] for name in FIGURES}, processor)
+    frozen = {name: evaluation.figures() for name, evaluation in frozen_evaluations.items()}
     runs = {
         row: [_run(output, replace(recipe, prompts=prompts, seed=seed), row, splits, processor) for seed in SEEDS]
         for row, prompts in ROWS.items()

@@ -16,19 +16,13 @@ from ..evaluation import embed_labels, predict_logits, top_k_accuracy, within_pa
 from ..modeling.adapter_vita_clip import ADAPTER_FILE, locate_base
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..predict import PROMPTS_OFF, predict_file
 from .recipe import TEMPLATES, TINY_CLIP, Recipe, fast_bfloat16
 from .report import draw_pictures, print_table
 from .splits import TEST, TRAIN, UNSEEN_LOOKS, UNSEEN_MOTION_NAMES, Split, make_splits
 from .training import build_model, train_prompts
 
 VALIDATION_CLIPS = 280
-NO_PROMPTS = {
-    "use_temporal_embedding": False,
-    "use_summary_token": False,
-    "use_global_prompts": False,
-    "use_local_prompts": False,
-    "text_prompt_length": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
     splits = make_splits(output / "data", recipe, processor.video_processor, num_workers)
     data_seconds = time.perf_counter() - start
 
-    before = {name: evaluate_frozen_clip(splits[name], processor) for name in splits if name != TRAIN}
+    before = evaluate_frozen_clip({name: split for name, split in splits.items() if name != TRAIN}, processor)
     model = build_model(recipe, splits[TRAIN].labels)
     train_start = time.perf_counter()
     history = train_prompts(
@@ -87,14 +81,16 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
     adapter = output / "adapter"
     model.save_pretrained(adapter)
     processor.save_pretrained(adapter)
+    attention = model.config._attn_implementation
     del model
-    reloaded = VitaClipForVideoClassification.from_pretrained(adapter)
+    # The same attention as before: another one rounds differently.
+    reloaded = VitaClipForVideoClassification.from_pretrained(adapter, attn_implementation=attention)
     difference = _largest_difference(reloaded, splits[TEST], processor, after[TEST].logits)
     video = splits[TEST].videos[0]
     results = {
         "frozen_clip": {name: evaluation.figures() for name, evaluation in before.items()},
         "vita_clip": {name: evaluation.figures() for name, evaluation in after.items()},
-        "one_file": {"video": Path(video).name, "predictions": classify_file(reloaded, processor, video)},
+        "one_file": {"video": Path(video).name, "predictions": predict_file(adapter, video)},
         "adapter": {
             "bytes": (adapter / ADAPTER_FILE).stat().st_size,
             "base": reloaded.config.base_model_name_or_path,
@@ -114,10 +110,10 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
     return results
 
 
-def evaluate_frozen_clip(split: Split, processor: VitaClipProcessor) -> Evaluation:
+def evaluate_frozen_clip(splits: dict[str, Split], processor: VitaClipProcessor) -> dict[str, Evaluation]:
     """The tiny CLIP as it is: the mean of its frame embeddings against the class names in templates."""
-    model = VitaClipModel.from_pretrained(TINY_CLIP, **NO_PROMPTS)
-    return evaluate_zero_shot(model, split, processor)
+    model = VitaClipModel.from_pretrained(TINY_CLIP, **PROMPTS_OFF)
+    return {name: evaluate_zero_shot(model, split, processor) for name, split in splits.items()}
 
 
 def evaluate_zero_shot(model: VitaClipModel, split: Split, processor: VitaClipProcessor) -> Evaluation:
@@ -136,18 +132,6 @@ def evaluate_vita_clip(
     }
     evaluations[UNSEEN_MOTION_NAMES] = evaluate_zero_shot(model, splits[UNSEEN_MOTION_NAMES], processor)
     return evaluations
-
-
-def classify_file(model: VitaClipModel, processor: VitaClipProcessor, video: str, top_k: int = 5) -> list[dict]:
-    """The model's best classes for a video file, as the Hub gives them: `[{"label", "score"}]`."""
-    inputs = processor(videos=video, return_tensors="pt")
-    with torch.inference_mode():
-        logits = VitaClipModel.forward(model.eval(), inputs["pixel_values"]).logits_per_video[0]
-    scores, ids = logits.softmax(-1).topk(min(top_k, len(logits)))
-    return [
-        {"label": model.config.id2label[index], "score": score}
-        for score, index in zip(scores.tolist(), ids.tolist(), strict=True)
-    ]
 
 
 def _largest_difference(

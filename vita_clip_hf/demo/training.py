@@ -20,7 +20,12 @@ def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassifica
     """The tiny CLIP with new prompts."""
     set_seed(recipe.seed)
     return VitaClipForVideoClassification.from_pretrained(
-        TINY_CLIP, id2label=dict(enumerate(labels)), num_frames=recipe.num_frames, **recipe.prompts
+        TINY_CLIP,
+        id2label=dict(enumerate(labels)),
+        num_frames=recipe.num_frames,
+        # At sequences this short, torch's fused attention is slower backwards on a CPU than matrix products are.
+        attn_implementation="eager",
+        **recipe.prompts,
     )
 
 
@@ -53,6 +58,7 @@ def train_prompts(
         weight_decay=recipe.weight_decay,
         warmup_steps=min(50, recipe.steps // 10),
         bf16=fast_bfloat16(),
+        use_cpu=not torch.cuda.is_available(),
         eval_strategy="no" if validation is None else "steps",
         eval_steps=every,
         logging_steps=max(1, recipe.steps // 40),
