@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import HfApi
@@ -33,6 +33,12 @@ from .adapter_storage_vita_clip import (
 from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from .labels_vita_clip import contexts_from_words, tokenize_labels
 from .vision_vita_clip import resample_frames
+
+if TYPE_CHECKING:
+    # Never executed. Loading by trust_remote_code, transformers fetches every file that is imported here, by the text:
+    # a model that came that way has all of them at hand, and saved again it is whole.
+    from .pipeline_vita_clip import ZeroShotVideoClassificationPipeline  # noqa: F401
+    from .processing_vita_clip import VitaClipProcessor  # noqa: F401
 
 logger = logging.get_logger(__name__)
 
@@ -111,6 +117,7 @@ def _start_from_clip(
     if labels is not None:
         _name_classes(config, labels, tokenizer)
     model, info = load(clip, hub)
+    model.remember_base()
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
         words = contexts_from_words(model, tokenizer, config.text_prompt_init)
         model.class_prompts.contexts.data[..., : len(words), :] = words
@@ -144,6 +151,7 @@ def _load_trained(
         base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter_path).parent)
         shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
         model, info = load(base, {**shared, "revision": config.base_model_revision or "main"})
+        model.remember_base()
         load_adapter_weights(model, adapter_path)
     if num_frames != config.num_frames:
         model.set_num_frames(num_frames)

@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from .adapter_storage_vita_clip import PROMPT_PATTERNS, is_prompt
+from .adapter_switching_vita_clip import SwitchesAdapters
 from .adapter_vita_clip import (
     HUB_UPLOAD_ARGUMENTS,
     load_model,
@@ -73,7 +74,7 @@ class VitaClipVideoFeatures(BaseModelOutputWithPooling):
     frame_embeds: torch.Tensor | None = None
 
 
-class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
+class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     """
     CLIP with Vita-CLIP's prompts on both sides. Parameters inherited from CLIP keep their names and are frozen.
 
@@ -105,6 +106,7 @@ class VitaClipModel(VitaClipPreTrainedModel, CLIPModel):
         self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
         self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
+        self._init_adapters()
         if config.base_model_name_or_path is not None:
             # The weights come from the base, the prompts from an adapter or their initialisation.
             self._keys_to_ignore_on_load_missing = PROMPT_PATTERNS

@@ -2,7 +2,14 @@
 
 from importlib.metadata import version
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, AutoVideoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForVideoClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+    AutoVideoProcessor,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
@@ -17,6 +24,7 @@ __version__ = version("vita-clip-hf")
 AutoConfig.register(VitaClipConfig.model_type, VitaClipConfig, exist_ok=True)
 AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
 AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(VitaClipConfig, VitaClipModel, exist_ok=True)
 AutoProcessor.register(VitaClipConfig, VitaClipProcessor, exist_ok=True)
 AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
