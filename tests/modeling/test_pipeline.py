@@ -1,0 +1,345 @@
+"""Both video pipelines: ours with labels given at the call, and transformers' own with the model's labels."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from toy_checkpoint import run_without_package, save_toy_checkpoint, toy_adapter_on, write_rising_video
+from toy_vita_clip import LABELS, save_toy_clip, toy_model
+from transformers import CLIPModel, VideoClassificationPipeline, pipeline
+from vita_clip_hf.modeling.pipeline_vita_clip import window_bounds
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReadError, read_video
+from vita_clip_hf.modeling.zero_shot_vita_clip import embed_labels
+
+from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipProcessor
+from vita_clip_hf import ZeroShotVideoClassificationPipeline as ZeroShotPipeline
+
+TASK = "zero-shot-video-classification"
+CANDIDATES = ["juggling", "chess", "a walk"]
+TEMPLATE = "a video of a person {}."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_toy_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return write_rising_video(tmp_path_factory.mktemp("videos") / "rising.mp4")
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> VitaClipModel:
+    return VitaClipModel.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def processor(folder) -> VitaClipProcessor:
+    return VitaClipProcessor.from_pretrained(folder)
+
+
+@pytest.fixture
+def classifier(model, processor) -> ZeroShotPipeline:
+    return ZeroShotPipeline(model=model, processor=processor)
+
+
+def scores_of(result) -> dict[str, float]:
+    return {entry["label"]: entry["score"] for entry in result}
+
+
+def close_to(result, expected):
+    return scores_of(result) == pytest.approx(scores_of(expected), abs=1e-6)
+
+
+class TestResults:
+    def test_scores_are_the_models_own_for_templates_around_the_labels(self, classifier, model, processor, video):
+        texts = [f"a video of a person {label}." for label in CANDIDATES]
+        inputs = processor(text=texts, videos=str(video), return_tensors="pt", padding=True)
+        with torch.no_grad():
+            expected = model(**inputs).logits_per_video[0].softmax(-1)
+        result = classifier(video, candidate_labels=CANDIDATES)
+        assert scores_of(result) == pytest.approx(dict(zip(CANDIDATES, expected.tolist(), strict=True)), abs=1e-6)
+
+    def test_result_is_in_the_hubs_schema_best_first(self, classifier, video):
+        result = classifier(str(video), candidate_labels=CANDIDATES)
+        assert [set(entry) for entry in result] == [{"label", "score"}] * 3
+        assert [type(entry["score"]) for entry in result] == [float] * 3
+        scores = [entry["score"] for entry in result]
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1)
+        assert json.loads(json.dumps(result)) == result
+
+    def test_without_candidates_the_models_own_classes_and_contexts_are_used(self, classifier, model, video):
+        pixel_values = classifier.processor(videos=str(video), return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            expected = model(pixel_values).logits_per_video[0].softmax(-1)
+        result = classifier(video)
+        assert scores_of(result) == pytest.approx(dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-6)
+
+    def test_several_templates_are_averaged(self, classifier, model, processor, video):
+        templates = [TEMPLATE, "{}"]
+        embeds = embed_labels(model, processor.tokenizer, CANDIDATES, templates)
+        inputs = processor(videos=str(video), return_tensors="pt")
+        with torch.no_grad():
+            expected = model(**inputs, text_embeds=embeds).logits_per_video[0].softmax(-1)
+        result = classifier(video, candidate_labels=CANDIDATES, hypothesis_template=templates)
+        assert scores_of(result) == pytest.approx(dict(zip(CANDIDATES, expected.tolist(), strict=True)), abs=1e-6)
+
+    def test_top_k_cuts_the_list(self, classifier, video):
+        everything = classifier(video, candidate_labels=CANDIDATES)
+        assert classifier(video, candidate_labels=CANDIDATES, top_k=2) == everything[:2]
+        assert classifier(video, candidate_labels=CANDIDATES, top_k=9) == everything
+
+    def test_options_given_at_construction_are_defaults_of_every_call(self, model, processor, video):
+        classifier = ZeroShotPipeline(model=model, processor=processor, candidate_labels=CANDIDATES, top_k=1)
+        assert len(classifier(video)) == 1
+        assert len(classifier(video, top_k=2)) == 2
+
+    def test_several_views_are_averaged_by_the_model(self, classifier, model, video):
+        settings = {"num_temporal_views": 3, "sampling": "strided", "frame_stride": 2}
+        pixel_values = classifier.processor(videos=str(video), return_tensors="pt", videos_kwargs=settings)
+        with torch.no_grad():
+            expected = model(**pixel_values).logits_per_video[0].softmax(-1)
+        result = classifier(video, videos_kwargs=settings)
+        assert scores_of(result) == pytest.approx(dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-6)
+
+    def test_the_classification_model_gives_the_same(self, classifier, folder, processor, video):
+        other = ZeroShotPipeline(model=VitaClipForVideoClassification.from_pretrained(folder), processor=processor)
+        assert close_to(other(video, candidate_labels=CANDIDATES), classifier(video, candidate_labels=CANDIDATES))
+
+
+class TestInputs:
+    def test_every_form_of_a_video_gives_the_same(self, classifier, video):
+        frames, _ = read_video(video)
+        array = frames.permute(0, 2, 3, 1).numpy()
+        forms = [
+            str(video),
+            video.read_bytes(),
+            io.BytesIO(video.read_bytes()),
+            frames,
+            array,
+            list(array),
+            [Image.fromarray(frame) for frame in array],
+        ]
+        expected = classifier(video, candidate_labels=CANDIDATES)
+        for form in forms:
+            assert close_to(classifier(form, candidate_labels=CANDIDATES), expected)
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 4])
+    def test_a_list_gives_a_list_for_any_batch_size(self, classifier, video, batch_size):
+        clip = np.random.default_rng(0).integers(0, 256, (6, 32, 40, 3), dtype=np.uint8)
+        expected = [classifier(source, candidate_labels=CANDIDATES) for source in (video, clip)]
+        results = classifier([video, clip, video], candidate_labels=CANDIDATES, batch_size=batch_size)
+        assert len(results) == 3
+        for result, single in zip(results, [*expected, expected[0]], strict=True):
+            assert close_to(result, single)
+
+    def test_a_list_of_one_gives_a_list_of_one(self, classifier, video):
+        assert classifier([video]) == [classifier(video)]
+
+    def test_an_image_is_a_clip_of_one_frame_even_in_a_batch_with_videos(self, classifier, video):
+        image = Image.new("RGB", (40, 40), "red")
+        results = classifier([video, image], batch_size=2)
+        assert close_to(results[0], classifier(video))
+        assert close_to(results[1], classifier(image))
+
+    def test_an_array_of_five_dimensions_is_a_batch(self, classifier):
+        clips = np.random.default_rng(0).integers(0, 256, (2, 6, 20, 20, 3), dtype=np.uint8)
+        assert classifier(clips) == [classifier(clip) for clip in clips]
+
+    def test_data_sets_and_generators_are_streamed(self, classifier, video):
+        class Videos(Dataset):
+            def __len__(self):
+                return 2
+
+            def __getitem__(self, index):
+                return [str(video), str(video)][index]
+
+        expected = classifier(video, top_k=1)
+        assert [*classifier(Videos(), top_k=1)] == [expected, expected]
+        assert [*classifier((str(video) for _ in range(2)), top_k=1)] == [expected, expected]
+
+
+class TestText:
+    @pytest.fixture
+    def encoded(self, classifier, monkeypatch) -> list[int]:
+        """Grows by the number of texts at each run of the text encoder."""
+        sizes: list[int] = []
+        encode = VitaClipModel.get_text_features
+
+        def counting(model, input_ids, *args, **kwargs):
+            sizes.append(len(input_ids))
+            return encode(model, input_ids, *args, **kwargs)
+
+        monkeypatch.setattr(VitaClipModel, "get_text_features", counting)
+        return sizes
+
+    def test_labels_are_encoded_once_for_all_videos_and_calls(self, classifier, video, encoded):
+        for _ in range(2):
+            classifier([video, video, video], candidate_labels=CANDIDATES, batch_size=2)
+        assert encoded == [3]
+        classifier(video, candidate_labels=CANDIDATES[:2])
+        classifier(video, candidate_labels=CANDIDATES)
+        assert encoded == [3, 2]
+
+    def test_another_template_or_other_weights_encode_again(self, processor, video, tmp_path, encoded):
+        classifier = ZeroShotPipeline(model=toy_adapter_on(save_toy_clip(tmp_path)), processor=processor)
+        before = classifier(video, candidate_labels=CANDIDATES)
+        classifier(video, candidate_labels=CANDIDATES, hypothesis_template="{}")
+        with torch.no_grad():
+            classifier.model.text_projection.weight.mul_(torch.randn(classifier.model.text_projection.weight.shape))
+        assert not close_to(classifier(video, candidate_labels=CANDIDATES), before)
+        assert encoded == [3, 3, 3]
+
+    def test_no_more_than_a_few_sets_of_labels_are_kept(self, classifier, video):
+        for number in range(12):
+            classifier(video, candidate_labels=["one", f"other {number}"])
+        assert len(classifier._text_features) == 8
+
+
+class TestWindows:
+    @pytest.mark.parametrize(
+        ("num_frames", "window", "stride", "expected"),
+        [
+            (100, 1.0, 1.0, [(0, 25), (25, 50), (50, 75), (75, 100)]),
+            (90, 1.0, 1.0, [(0, 25), (25, 50), (50, 75), (65, 90)]),
+            (60, 1.0, 0.5, [(0, 25), (12, 37), (25, 50), (35, 60)]),
+            (60, 1.0, 2.0, [(0, 25), (35, 60)]),
+            (20, 1.0, 1.0, [(0, 20)]),
+            (25, 1.0, 1.0, [(0, 25)]),
+            (3, 0.001, 0.001, [(0, 1), (1, 2), (2, 3)]),
+        ],
+    )
+    def test_windows_have_one_length_and_end_with_the_video(self, num_frames, window, stride, expected):
+        assert window_bounds(num_frames, 25.0, window, stride) == expected
+
+    def test_each_window_is_classified_as_the_clip_it_is(self, classifier, video):
+        frames, _ = read_video(video)  # 2 seconds
+        result = classifier(video, candidate_labels=CANDIDATES, window_seconds=0.8)
+        assert [(entry["start"], entry["end"]) for entry in result] == [(0.0, 0.8), (0.8, 1.6), (1.2, 2.0)]
+        for entry, first in zip(result, (0, 20, 30), strict=True):
+            assert close_to(entry["labels"], classifier(frames[first : first + 20], candidate_labels=CANDIDATES))
+
+    def test_windows_of_files_and_of_frames_in_memory_are_the_same(self, classifier, video):
+        frames, _ = read_video(video)
+        pictures = [Image.fromarray(frame) for frame in frames.permute(0, 2, 3, 1).numpy()]
+        expected = classifier(video, window_seconds=1, stride_seconds=0.5)
+        assert classifier(frames, window_seconds=1, stride_seconds=0.5, fps=25) == expected
+        assert classifier(pictures, window_seconds=1, stride_seconds=0.5, fps=25) == expected
+
+    def test_views_of_a_window_are_those_of_its_frames(self, classifier, video):
+        settings = {"num_temporal_views": 2, "num_spatial_views": 3}
+        frames, _ = read_video(video)
+        result = classifier(video, window_seconds=1, videos_kwargs=settings)
+        assert close_to(result[1]["labels"], classifier(frames[25:], videos_kwargs=settings))
+
+    def test_windows_of_several_videos_share_batches_and_stay_apart(self, classifier, video):
+        expected = classifier(video, window_seconds=0.8)
+        results = classifier([video, video], window_seconds=0.8, batch_size=4)
+        for result in results:
+            assert [entry["start"] for entry in result] == [entry["start"] for entry in expected]
+            assert all(close_to(a["labels"], b["labels"]) for a, b in zip(result, expected, strict=True))
+
+    def test_averaged_windows_give_the_mean_score(self, classifier, video):
+        windows = [scores_of(entry["labels"]) for entry in classifier(video, window_seconds=0.5)]
+        mean = {label: sum(window[label] for window in windows) / len(windows) for label in LABELS}
+        result = classifier(video, window_seconds=0.5, average_windows=True)
+        assert scores_of(result) == pytest.approx(mean, abs=1e-6)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"candidate_labels": []}, "list of labels is empty"),
+            ({"candidate_labels": ["a", " "]}, "non-empty names; found ' ' at position 1"),
+            ({"candidate_labels": ["a", "b", "a"]}, "distinct; found 'a' more than once"),
+            ({"candidate_labels": "a, b"}, "must be a list of names, found the text 'a, b'"),
+            ({"candidate_labels": ["x" * 80]}, "takes 40 tokens, and .* makes 9[0-9]"),
+            ({"candidate_labels": ["a"], "hypothesis_template": "a video"}, "one {} for the label; found 'a video'"),
+            ({"candidate_labels": ["a"], "hypothesis_template": ["{}", "{} {}"]}, "found '{} {}'"),
+            ({"candidate_labels": ["a"], "hypothesis_template": []}, "There is no template"),
+            ({"top_k": 0}, "top_k must be at least 1, found 0"),
+            ({"window_seconds": 0}, "window_seconds must be more than 0, found 0"),
+            ({"stride_seconds": 1}, "needs window_seconds"),
+            ({"videos_kwargs": {"num_frames": 0}}, "num_frames must be an integer of at least 1, found 0"),
+        ],
+    )
+    def test_bad_options_are_named(self, classifier, video, options, message):
+        with pytest.raises(ValueError, match=message):
+            classifier(video, **options)
+
+    @pytest.mark.parametrize("videos", [[], None, 3, np.zeros((2, 2))])
+    def test_what_is_no_video_is_refused(self, classifier, videos):
+        with pytest.raises(ValueError, match="video"):
+            classifier(videos)
+
+    def test_files_that_cannot_be_read_are_named(self, classifier, tmp_path):
+        with pytest.raises(VideoReadError, match=r"absent\.mp4: no such file"):
+            classifier(tmp_path / "absent.mp4")
+        with pytest.raises(VideoReadError, match=r"absent\.mp4: no such file"):
+            classifier(tmp_path / "absent.mp4", window_seconds=1)
+
+    def test_frames_in_memory_need_their_rate_for_windows(self, classifier):
+        with pytest.raises(ValueError, match="give fps="):
+            classifier(np.zeros((8, 20, 20, 3), dtype=np.uint8), window_seconds=1)
+
+    def test_a_model_without_classes_asks_for_labels(self, processor, video):
+        classifier = ZeroShotPipeline(model=toy_model(labels=None), processor=processor)
+        classifier.model.class_prompts.label_token_ids = []
+        with pytest.raises(ValueError, match="The model has no classes"):
+            classifier(video)
+
+    def test_other_models_and_a_missing_processor_are_refused(self, model, processor, tmp_path):
+        with pytest.raises(ValueError, match="CLIPModel is of the type 'clip'"):
+            ZeroShotPipeline(model=CLIPModel.from_pretrained(save_toy_clip(tmp_path)), processor=processor)
+        with pytest.raises(ValueError, match="needs the model's processor"):
+            ZeroShotPipeline(model=model)
+
+
+class TestTransformers:
+    def test_the_task_is_known_where_the_package_is_imported(self, folder, classifier, video):
+        made = pipeline(TASK, model=str(folder))
+        assert type(made) is ZeroShotPipeline
+        assert close_to(made(video, candidate_labels=CANDIDATES), classifier(video, candidate_labels=CANDIDATES))
+
+    def test_transformers_own_video_classification_gives_the_models_classes(self, folder, classifier, video):
+        made = pipeline("video-classification", model=str(folder))
+        assert type(made) is VideoClassificationPipeline
+        assert type(made.model) is VitaClipForVideoClassification
+        assert close_to(made(str(video)), classifier(video))
+        assert len(made([str(video), str(video)], top_k=2)) == 2
+
+    def test_saved_pipelines_load_again(self, classifier, video, tmp_path):
+        classifier.save_pretrained(tmp_path / "saved")
+        saved = json.loads((tmp_path / "saved" / "config.json").read_text())["custom_pipelines"]
+        assert saved[TASK] == {
+            "impl": "pipeline_vita_clip.ZeroShotVideoClassificationPipeline",
+            "pt": ["AutoModel"],
+            "type": "multimodal",
+        }
+        assert close_to(pipeline(TASK, model=str(tmp_path / "saved"))(video), classifier(video))
+
+    def test_a_machine_without_the_package_runs_both_pipelines_offline(self, folder, classifier, video, tmp_path):
+        code = """
+import json
+from transformers import pipeline
+folder, video, labels = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+ours = pipeline("zero-shot-video-classification", model=folder, trust_remote_code=True)
+theirs = pipeline("video-classification", model=folder, trust_remote_code=True)
+assert not any(name.startswith("vita_clip_hf") and module for name, module in sys.modules.items())
+ours.save_pretrained("again")
+again = pipeline("zero-shot-video-classification", model="again", trust_remote_code=True)
+results = [ours(video, candidate_labels=labels), theirs(video), again(video, candidate_labels=labels)]
+print(json.dumps(results))
+"""
+        printed = run_without_package(code, folder, video, json.dumps(CANDIDATES), home=tmp_path / "home")
+        ours, theirs, again = json.loads(printed.splitlines()[-1])
+        assert close_to(ours, classifier(video, candidate_labels=CANDIDATES))
+        assert close_to(theirs, classifier(video))
+        assert again == ours
