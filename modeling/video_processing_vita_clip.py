@@ -1,6 +1,6 @@
 """From a video in any form to the frames a model sees: sampling, resizing, cropping into views, normalisation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class FrameSampling:
         return np.minimum(indices, total_num_frames - 1).astype(np.int64)
 
 
-class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):
+class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[call-arg]
     """
     Settings beyond those of every video processor.
 
@@ -124,6 +124,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         VideoReadError: a file that cannot be read (an `OSError` and a `ValueError`), see `VideoReader`.
     """
 
+    _auto_class = "AutoVideoProcessor"  # saving it writes auto_map and its files, for trust_remote_code
     resample = PILImageResampling.BICUBIC
     image_mean = OPENAI_CLIP_MEAN
     image_std = OPENAI_CLIP_STD
@@ -214,7 +215,9 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             validate_typed_dict(self.valid_kwargs, kwargs)
         except StrictDataclassError as error:
             raise ValueError(str(error)) from error
-        settings = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__} | kwargs
+        settings: dict[str, Any] = {
+            key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__
+        } | kwargs
         if settings["fps"] is not None:
             raise ValueError(
                 f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
@@ -427,7 +430,7 @@ def _stack(views: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(views))
 
 
-def _frame_sampling(settings: dict[str, Any]) -> FrameSampling:
+def _frame_sampling(settings: Mapping[str, Any]) -> FrameSampling:
     return FrameSampling(**{name: settings[name] for name in FrameSampling.__dataclass_fields__})
 
 

@@ -5,7 +5,7 @@ import math
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,9 +29,12 @@ _NO_SUBSTITUTED_FRAMES = 1e-9
 _SEEK_COST_IN_FRAMES = 10
 # Every container has a zero byte within its first bytes; text, HTML error pages and the like have none at all.
 _HEAD_SIZE = 4096
-# decord decodes ahead and reports damage as soon as it meets it, with good frames still waiting in its queue. They can
-# be had by going straight to each; the frames right before the damage may take more than one attempt.
-_ATTEMPTS = 3
+# What MP4 and MOV files begin with, after the length of the box.
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+# decord decodes ahead and reports damage the moment it meets it, with good frames still waiting in its queue: whether
+# one of those can be had is a race between its threads. Each attempt on a frame a little before damage fails by up to
+# one half on a busy machine.
+_ATTEMPTS = 10
 # Timestamps in seconds: below the first is decord's way to say "none"; the second tells zero from rounding errors.
 _NO_TIMESTAMP = -1e9
 _SMALLEST_FRAME_TIME = 1e-3
@@ -48,7 +51,7 @@ def is_video_source(value: Any) -> bool:
 
 def read_video(
     source: VideoSource,
-    choose_indices: Callable[[VideoMetadata], Sequence[int]] | None = None,
+    choose_indices: Callable[[VideoMetadata], Iterable[int]] | None = None,
     *,
     num_threads: int = 1,
 ) -> tuple[torch.Tensor, VideoMetadata]:
@@ -83,15 +86,17 @@ class VideoReader:
 
     Frame i is the i-th frame that a decoder outputs when it plays the file from the start. decord alone does not keep
     to that: it also counts packets that an edit list hides (clips cut without re-encoding), it lands on a neighbour of
-    the frame asked for in streams with open groups of pictures (x265's default), it repeats an earlier frame where it
-    cannot decode one, and for some widths it returns padded rows. Each is checked for and put right here.
+    the frame asked for in streams with open groups of pictures (x265's default), it starts MPEG streams too late, it
+    repeats an earlier frame where it cannot decode one, and for some widths it returns padded rows. Each is checked
+    for here, and put right or refused.
 
     Not detected: damage that the codec conceals (smeared blocks after a bit error). Such a frame looks like any other
-    to decord, and to PyAV and torchcodec with their defaults.
+    to decord, and to PyAV and torchcodec with their defaults. Where the codec gives up, the frames before are had, but
+    of the last few right before the damage some may be refused too.
 
     Args:
         source: path, http(s) URL (downloaded into memory), the file's bytes, or a binary file object, which is read
-            to its end and left open.
+            whole and left open.
         num_threads: decoder threads; 0 lets the codec choose. One is the right number for short clips read by several
             workers: starting threads costs more than they save.
 
@@ -109,17 +114,17 @@ class VideoReader:
     def __init__(self, source: VideoSource, *, num_threads: int = 1):
         if num_threads < 0:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
-        self.name, self._content = _locate(source)
+        self.name, self._content, self._head = _locate(source)
         self._num_threads = num_threads
         self._restart()
-        self._key_frames = self._decoder.get_key_indices()
+        self._key_frames: list[int] = self._decoder.get_key_indices()
         self.fps = _average_fps(self._decoder)
         self._num_hidden = self._count_hidden_frames()
         self.num_frames = len(self._decoder) - self._num_hidden
-        # A stream that starts inside a group of pictures shows fewer frames than it has packets, and only decoding
-        # tells how many; its packet numbers are no guide for jumps either.
-        self._can_seek = self._key_frames[:1] == [0]
-        if not self._can_seek:
+        self._can_skip = self._can_seek = self._starts_with_first_packet()
+        if not self._can_skip:
+            # Cut inside a group of pictures, say: the packets before the first key frame show nothing. How many
+            # frames there are is known only by decoding, and decord's jumps and skips go by the wrong numbers.
             self.num_frames = self._count_by_decoding()
         self.height, self.width = self._read_frame(0).shape[:2]
 
@@ -140,7 +145,7 @@ class VideoReader:
             video_backend="decord",
         )
 
-    def read_frames(self, indices: Sequence[int]) -> torch.Tensor:
+    def read_frames(self, indices: Iterable[int]) -> torch.Tensor:
         """
         Decode the frames with these indices; a repeated index is decoded once.
 
@@ -174,7 +179,7 @@ class VideoReader:
 
     def _restart(self) -> None:
         """Open the file (again), the decoder before its first frame."""
-        self._decoder = _open_with_decord(self.name, self._content, self._num_threads)
+        self._decoder = _open_with_decord(self.name, self._content, self._head, self._num_threads)
         self._offset = 0
         self._decoded: tuple[int, np.ndarray] | None = None
 
@@ -202,11 +207,13 @@ class VideoReader:
         ) from cause
 
     def _decode(self, index: int) -> np.ndarray:
-        if self._decoded is None or self._decoded[0] != index:
-            self._go_to(index)
-        if self._decoded is None or self._decoded[0] != index:
-            self._next_frame()
-        return self._decoded[1]
+        if self._decoded is not None and self._decoded[0] == index:
+            return self._decoded[1]
+        self._go_to(index)
+        # A jump to a key frame has decoded it already.
+        if self._decoded is not None and self._decoded[0] == index:
+            return self._decoded[1]
+        return self._next_frame()
 
     def _go_to(self, index: int) -> None:
         """Bring the decoder to frame `index` by playing on or by a jump, whichever decodes less."""
@@ -258,7 +265,7 @@ class VideoReader:
         self._skip_to(position)
 
     def _skip_to(self, position: int) -> None:
-        if self._position() < position:
+        if self._can_skip and self._position() < position:
             self._decoder.seek_accurate(position)
         # decord's skip gives up early near the end of some files and does not say so: walk the rest.
         while self._position() < position:
@@ -276,6 +283,22 @@ class VideoReader:
         shown = self._confirms(0)
         self._restart()
         return 0 if shown else before_start
+
+    def _starts_with_first_packet(self) -> bool:
+        """Whether the first frame that decord gives is the one that the first packet holds."""
+        if self._key_frames[:1] != [0]:
+            starts = False
+        elif self._num_hidden or len(self._decoder) == 1 or self._head[4:8] in _MP4_BOXES:
+            return True  # known already, or the file has an index and need not be tried
+        else:
+            starts = self._confirms(0)
+            self._restart()
+        if not starts and _is_mpeg_stream(self._head):
+            raise VideoReadError(
+                f"{self.name}: an MPEG transport or program stream whose first frame decord cannot get back to; "
+                "put it into another container: `ffmpeg -i FILE -c copy FILE.mp4`"
+            )
+        return starts
 
     def _count_by_decoding(self) -> int:
         count = 0
@@ -298,23 +321,29 @@ if decord is not None:
     _CODEC_ERRORS = (decord.DECORDError, RuntimeError, *_END_OF_STREAM)
 
 
-def _locate(source: VideoSource) -> tuple[str, bytes | None]:
-    """The source's name for messages, and its content unless that is a file on disk."""
+def _locate(source: VideoSource) -> tuple[str, bytes | None, bytes]:
+    """The source's name for messages, its content unless that is a file on disk, and its first bytes."""
+    content: bytes | None = None
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = bytes(source)
         name = f"<{len(content)} bytes>"
+    elif isinstance(source, (str, os.PathLike)):
+        name = str(os.fspath(source))
+        if name.startswith(("http://", "https://")):
+            content = _download(name)
     elif hasattr(source, "read"):
         name, content = _read_file_object(source)
-    elif isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        content = _download(name) if name.startswith(("http://", "https://")) else None
     else:
         raise ValueError(
             "a video is given as a path, an http(s) URL, bytes or a binary file object, "
             f"found {type(source).__name__}: {source!r:.80}"
         )
-    _check_head(name, _read_head(name) if content is None else content[:_HEAD_SIZE])
-    return name, content
+    head = _read_head(name) if content is None else content[:_HEAD_SIZE]
+    if not head:
+        raise VideoReadError(f"{name}: is empty (0 bytes)")
+    if b"\0" not in head:
+        raise VideoReadError(f"{name}: is not a video (it looks like text; it starts with {head[:20]!r})")
+    return name, content, head
 
 
 def _read_file_object(file: BinaryIO) -> tuple[str, bytes]:
@@ -350,14 +379,13 @@ def _read_head(path: str) -> bytes:
         raise VideoReadError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _check_head(name: str, head: bytes) -> None:
-    if not head:
-        raise VideoReadError(f"{name}: is empty (0 bytes)")
-    if b"\0" not in head:
-        raise VideoReadError(f"{name}: is not a video (it looks like text; it starts with {head[:20]!r})")
+def _is_mpeg_stream(head: bytes) -> bool:
+    # Transport streams have the sync byte "G" every 188 bytes, those from discs 4 bytes later every 192.
+    transport = head[:377:188] == b"GGG" or head[4:389:192] == b"GGG"
+    return transport or head.startswith(b"\0\0\1\xba")
 
 
-def _open_with_decord(name: str, content: bytes | None, num_threads: int) -> Any:
+def _open_with_decord(name: str, content: bytes | None, head: bytes, num_threads: int) -> Any:
     if decord is None:
         raise ImportError("Decoding videos needs the decord library: `pip install decord2`.")
     # What goes wrong is raised as an exception; ffmpeg's own lines on stderr would only repeat it.
@@ -367,7 +395,6 @@ def _open_with_decord(name: str, content: bytes | None, num_threads: int) -> Any
     try:
         return decord.VideoReader(uri, num_threads=num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
     except (decord.DECORDError, RuntimeError, AssertionError) as error:
-        head = _read_head(name) if content is None else content[:_HEAD_SIZE]
         raise VideoReadError(f"{name}: {_reason_not_opened(str(error), head)}") from error
 
 
@@ -377,7 +404,7 @@ def _reason_not_opened(message: str, head: bytes) -> str:
     # The second: ffmpeg found no picture from which to learn the pixel format.
     if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
         return "its video stream has no frames"
-    if head[4:8] == b"ftyp":
+    if head[4:8] in _MP4_BOXES:
         return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
     if message.startswith("Error reading"):
         return "is not a video, or is damaged from its first bytes on"
