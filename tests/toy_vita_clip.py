@@ -83,7 +83,9 @@ SUB_CONFIGS = ("text_config", "vision_config")
 
 def toy_model(seed: int = 0, cls: type = VitaClipModel, labels: list[str] | None = None, **fields: Any) -> Any:
     """A model with random weights, in evaluation mode."""
-    model = cls(toy_config(labels, **fields))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = cls(toy_config(labels, **fields))
     randomise(model, seed)
     return model.eval()
 
