@@ -36,9 +36,8 @@ from vita_clip_hf.demo.motions import (
     UNSEEN_REVERSED_PAIRS,
     ClipSpec,
     draw_spec,
-    possible_looks,
 )
-from vita_clip_hf.demo.shapes import blend, coverage, paint_background, to_bytes
+from vita_clip_hf.demo.shapes import paint_background, paint_shape, to_bytes
 
 __all__ = [
     "HELD_OUT_COLORS",
@@ -82,11 +81,18 @@ def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
     shake_x, shake_y = rng.uniform(-spec.shake, spec.shake, (2, num_frames))
     frames = paint_background(spec.background, shake_x, shake_y, size)
     for still in spec.distractors:
-        mask = coverage(still.shape, still.x + shake_x, still.y + shake_y, still.radius, still.tilt, size)
-        blend(frames, still.opacity * mask, still.rgb)
+        paint_shape(
+            frames,
+            still.shape,
+            still.rgb,
+            still.x + shake_x,
+            still.y + shake_y,
+            still.radius,
+            still.tilt,
+            still.opacity,
+        )
     x, y, radius, opacity = spec.path.at(np.linspace(0, 1, num_frames))
-    mask = coverage(spec.shape, x + shake_x, y + shake_y, radius, spec.tilt, size)
-    blend(frames, opacity.astype(np.float32)[:, None, None] * mask, spec.rgb)
+    paint_shape(frames, spec.shape, spec.rgb, x + shake_x, y + shake_y, radius, spec.tilt, opacity)
     grain = spec.grain * rng.standard_normal(frames.shape[:3], np.float32)
     return to_bytes(frames, grain)
 

@@ -179,9 +179,9 @@ class ClipSpec:
         return replace(self, motion=_REVERSAL.get(self.motion, self.motion), path=self.path.reversed())
 
 
-def _draw_place(rng: np.random.Generator, reach: float) -> tuple[float, float]:
-    """A centre from which a shape that reaches this far stays in the picture, its outermost fifth excepted."""
-    margin = min(0.8 * reach, 0.5)
+def _draw_place(rng: np.random.Generator, radius: float, travel: float = 0.0) -> tuple[float, float]:
+    """A centre from which a shape may go this far and stay in the picture, the outermost fifth of it excepted."""
+    margin = 0.8 * radius + travel
     return float(rng.uniform(margin, 1 - margin)), float(rng.uniform(margin, 1 - margin))
 
 
@@ -213,7 +213,7 @@ def _draw_growing(rng: np.random.Generator) -> Path:
 
 def _draw_circling(rng: np.random.Generator) -> Path:
     radius, orbit = float(rng.uniform(0.075, 0.15)), float(rng.uniform(0.15, 0.28))
-    x, y = _draw_place(rng, orbit + radius)
+    x, y = _draw_place(rng, radius, orbit)
     start = rng.uniform()
     return Path((x, x), (y, y), (radius, radius), orbit=(orbit, orbit), angle=(start, start + rng.uniform(0.8, 1.4)))
 
@@ -240,13 +240,13 @@ def _draw_swing(rng: np.random.Generator) -> tuple[Path, Swing]:
 
 def _draw_bouncing(rng: np.random.Generator) -> Path:
     path, bounce = _draw_swing(rng)
-    _, y = _draw_place(rng, path.radius[0] + bounce.amplitude)
+    _, y = _draw_place(rng, path.radius[0], bounce.amplitude)
     return replace(path, y=(y, y), bounce=bounce)
 
 
 def _draw_swaying(rng: np.random.Generator) -> Path:
     path, sway = _draw_swing(rng)
-    x, _ = _draw_place(rng, path.radius[0] + sway.amplitude)
+    x, _ = _draw_place(rng, path.radius[0], sway.amplitude)
     return replace(path, x=(x, x), sway=sway)
 
 
@@ -259,7 +259,7 @@ def _draw_spiral(rng: np.random.Generator) -> Path:
     path = _draw_circling(rng)
     turns = path.angle if rng.uniform() < 0.5 else path.angle[::-1]
     wide = float(rng.uniform(0.24, 0.32))
-    x, y = _draw_place(rng, wide + path.radius[0])
+    x, y = _draw_place(rng, path.radius[0], wide)
     return replace(path, x=(x, x), y=(y, y), angle=turns, orbit=(wide, float(rng.uniform(0.0, 0.05))))
 
 

@@ -1,8 +1,8 @@
 """Drawing for Motion Shapes: anti-aliased shapes, their colours, and textured backgrounds, in numpy.
 
 Everything is resolution-free: places, radii and shifts are fractions of the picture's side, x to the right and y
-downwards, and only `coverage` and `paint_background` know how many pixels a picture has. Both draw many pictures
-in one call, because a clip is sixteen pictures and a pretraining batch a thousand.
+downwards, and only the arrays painted into know how many pixels a picture has. Painting works on many pictures at
+once, because a clip is sixteen of them.
 """
 
 from __future__ import annotations
@@ -97,27 +97,59 @@ COLORS: dict[str, tuple[float, float, float]] = {
 }
 
 
-def coverage(
-    shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray, tilt: np.ndarray | float, size: int
-) -> np.ndarray:
-    """How much of each pixel the shape covers, in N pictures.
+def coverage(shape: str, across: np.ndarray, down: np.ndarray, pixels_per_radius: np.ndarray) -> np.ndarray:
+    """How much of each pixel a shape covers.
 
     Args:
         shape: a key of `SHAPES`.
-        x, y: centres (N,), in fractions of the side.
-        radius: radii (N,), in fractions of the side, above 0.
-        tilt: rotation, one or (N,), in radians.
-        size: side of the pictures in pixels.
+        across, down: where the pixels' centres are in the shape's own frame, in radii from its centre; any shape.
+        pixels_per_radius: how wide the anti-aliased rim is, that is one pixel; broadcasts with the two.
 
     Returns:
-        (N, size, size) float32 from 0 (outside) to 1 (inside).
+        Like `across`, from 0 (outside) to 1 (inside).
     """
-    centres = ((np.arange(size) + 0.5) / size).astype(np.float32)
-    x, y, radius, tilt = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (x, y, radius, tilt))
-    across, down = (centres[None, None, :] - x) / radius, (centres[None, :, None] - y) / radius
-    cos, sin = np.cos(tilt), np.sin(tilt)
-    distance = SHAPES[shape](cos * across + sin * down, cos * down - sin * across)
-    return np.clip(0.5 - distance * (radius * np.float32(size)), 0.0, 1.0)
+    return np.clip(0.5 - SHAPES[shape](across, down) * pixels_per_radius, 0.0, 1.0)
+
+
+def paint_shape(
+    pictures: np.ndarray,
+    shape: str,
+    rgb: tuple[float, float, float],
+    x: np.ndarray | float,
+    y: np.ndarray | float,
+    radius: np.ndarray | float,
+    tilt: float = 0.0,
+    opacity: np.ndarray | float = 1.0,
+) -> None:
+    """Paints one shape into every picture, in place.
+
+    Args:
+        pictures: (N, size, size, 3) float32, 0 to 1.
+        shape: a key of `SHAPES`.
+        rgb: its colour, from 0 to 1.
+        x, y: its centres, one or (N,), in fractions of the side.
+        radius: its radii, one or (N,), in fractions of the side, above 0.
+        tilt: its rotation in radians.
+        opacity: one or (N,), 0 to 1.
+    """
+    size = pictures.shape[1]
+    x, y, radius, opacity = (np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (x, y, radius, opacity))
+    rows, columns = _window(y, radius, size), _window(x, radius, size)
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / np.float32(size)
+    across, down = (centres[None, None, columns] - x) / radius, (centres[None, rows, None] - y) / radius
+    if tilt:
+        cos, sin = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
+        across, down = cos * across + sin * down, cos * down - sin * across
+    mask = coverage(shape, across, down, radius * np.float32(size)) * opacity
+    window = pictures[:, rows, columns]
+    window += mask[..., None] * (np.asarray(rgb, np.float32) - window)
+
+
+def _window(centre: np.ndarray, radius: np.ndarray, size: int) -> slice:
+    """The pixels of one axis that a shape can reach in any of the pictures: painting only those is much faster."""
+    reach = 1.3 * radius + 1 / size  # the farthest tip of any shape, and the anti-aliased rim
+    first, last = float((centre - reach).min()), float((centre + reach).max())
+    return slice(int(np.clip(first * size, 0, size)), int(np.clip(np.ceil(last * size), 0, size)))
 
 
 @dataclass(frozen=True)
@@ -156,30 +188,19 @@ def paint_background(background: Background, shift_x: np.ndarray, shift_y: np.nd
         (N, size, size, 3) float32, about 0 to 1.
     """
     centres = (np.arange(size) + 0.5) / size
-    waves = np.asarray(background.waves, np.float32).reshape(-1, 6)
-    phase = waves[:, 0, None, None] * centres[:, None].T + waves[:, 1, None, None] * centres[:, None]
-    phase = 2 * np.pi * (phase + waves[:, 2, None, None])
-    # A shift adds to a wave's phase, and sin(a - b) = sin(a) cos(b) - cos(a) sin(b): so the maps are computed once for
-    # all pictures and mixed by one small matrix product.
-    colored = waves[:, 3:, None] * np.stack([np.sin(phase), -np.cos(phase)]).reshape(2, len(waves), 1, -1)
-    maps = colored.transpose(0, 1, 3, 2).reshape(2 * len(waves), -1).astype(np.float32)
-    moved = 2 * np.pi * (np.outer(shift_x, waves[:, 0]) + np.outer(shift_y, waves[:, 1]))
-    mix = np.concatenate([np.cos(moved), np.sin(moved)], axis=1).astype(np.float32)
-    pictures = (mix @ maps).reshape(-1, size, size, 3)
+    cycles_x, cycles_y, phase = np.asarray(background.waves, np.float32).T[:3, :, None]
+    amplitude = np.asarray(background.waves, np.float32)[:, 3:]
+    across = 2 * np.pi * cycles_x * (centres - np.reshape(shift_x, (-1, 1, 1)))
+    down = 2 * np.pi * (cycles_y * (centres - np.reshape(shift_y, (-1, 1, 1))) + phase)
+    # sin(down + across) = sin(down) cos(across) + cos(down) sin(across): sines of lines, not of pictures, and one
+    # small matrix product per picture that also sums over the waves.
+    rows = np.concatenate([np.sin(down), np.cos(down)], axis=1).astype(np.float32)
+    columns = np.concatenate([np.cos(across), np.sin(across)], axis=1).astype(np.float32)
+    colored = columns[..., None] * np.concatenate([amplitude, amplitude])[:, None]
+    pictures = rows.transpose(0, 2, 1) @ colored.reshape(*columns.shape[:2], size * 3)
+    pictures = pictures.reshape(-1, size, size, 3)
     pictures += np.asarray(background.color, np.float32)
     return pictures
-
-
-def blend(pictures: np.ndarray, mask: np.ndarray, color: np.ndarray | tuple[float, float, float]) -> None:
-    """Lays a colour over the pictures, in place.
-
-    Args:
-        pictures: (N, H, W, 3) float32.
-        mask: (N, H, W) float32, coverage times opacity.
-        color: (3,) or (N, 3), red, green, blue from 0 to 1.
-    """
-    color = np.asarray(color, np.float32).reshape(-1, 1, 1, 3)
-    pictures += mask[..., None] * (color - pictures)
 
 
 def to_bytes(pictures: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
