@@ -346,9 +346,7 @@ def test_damaged_file_gives_its_good_frames_and_says_where_damage_starts(shared_
     good = decode_with_pyav(path, max_frames=28)  # and the 29th is an error there as well
     np.testing.assert_array_equal(frames_of(VideoReader(path), range(16)), good[:16])
     np.testing.assert_array_equal(frames_of(VideoReader(path), [20, 3]), good[[20, 3]])
-    with pytest.raises(
-        VideoReadError, match=r"corrupted\.mp4: frame 40 cannot be decoded: .* after [12]\d of 50"
-    ):
+    with pytest.raises(VideoReadError, match=r"corrupted\.mp4: frame 40 cannot be decoded: .* after [12]\d of 50"):
         VideoReader(path).read_frames([0, 40])
 
 
