@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import HfApi
 from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
@@ -30,7 +29,7 @@ from .adapter_storage_vita_clip import (
     read_adapter,
     write_adapter,
 )
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
+from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
 from .labels_vita_clip import contexts_from_words, tokenize_labels
 from .vision_vita_clip import resample_frames
 
@@ -44,7 +43,6 @@ logger = logging.get_logger(__name__)
 
 BASE_IN_PACKAGE = "package://"
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-HUB_UPLOAD_ARGUMENTS = ("repo_id", "token", "private", "commit_message", "revision", "create_pr")
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 AUTO_MAP = {
     "AutoConfig": "configuration_vita_clip.VitaClipConfig",
@@ -88,6 +86,8 @@ def load_model(
     return_info = kwargs.pop("output_loading_info", False)
     labels = _requested_labels(kwargs)
     stored, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
+    if not stored:
+        raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
     config, kwargs = _load_config(cls, name_or_path, config, hub, kwargs)
 
     def load(weights: str, weights_hub: dict[str, Any]) -> tuple[Any, dict]:
@@ -156,7 +156,7 @@ def _load_trained(
     if num_frames != config.num_frames:
         model.set_num_frames(num_frames)
     if labels is not None and labels != config.label_names:
-        model.set_labels(labels, tokenizer or load_tokenizer(config, hub))
+        model.set_labels(labels, tokenizer or load_tokenizer(model.config, hub))
     return model, info
 
 
@@ -257,7 +257,10 @@ def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
     id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
     if id2label is None and label2id is None:
         return None
-    by_id = {int(index): name for index, name in (id2label or {i: n for n, i in label2id.items()}).items()}
+    if id2label is None:
+        id2label = {index: name for name, index in label2id.items()}
+    by_id = {int(index): name for index, name in id2label.items()}
+    check_label_names(list(by_id.values()))
     if sorted(by_id) != list(range(len(by_id))):
         raise ValueError(f"The ids of labels must be 0 to {len(by_id) - 1}; found {sorted(by_id)[:10]}.")
     return [by_id[index] for index in range(len(by_id))]
@@ -390,17 +393,3 @@ def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> li
         for name in written:
             os.replace(Path(temporary) / name, target / name)
     return written
-
-
-def upload_files(
-    folder: str | os.PathLike,
-    names: list[str],
-    repo_id: str | None = None,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    **commit: Any,
-) -> None:
-    """Uploads these files of the folder in one commit, to `repo_id` or a new repository of the folder's name."""
-    api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id or Path(folder).name, private=private, exist_ok=True).repo_id
-    api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=names, **commit)

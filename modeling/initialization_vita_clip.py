@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.models.clip.modeling_clip import CLIPPreTrainedModel
+from transformers.models.clip.modeling_clip import CLIPModel, CLIPPreTrainedModel
 
 from .configuration_vita_clip import VitaClipConfig
 
@@ -32,6 +32,8 @@ class VitaClipPreTrainedModel(CLIPPreTrainedModel):
         # By what a module holds rather than by its class: the classes import this one.
         if getattr(module, "temporal_embedding", None) is not None:
             init.normal_(module.temporal_embedding, std=PROMPT_STD)
+        if isinstance(module, CLIPModel):
+            init.constant_(module.logit_scale, module.config.logit_scale_init_value)
         if hasattr(module, "token_layout"):
             for name, layout in module.token_layout().items():
                 init.copy_(getattr(module, name), layout)

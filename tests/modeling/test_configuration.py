@@ -1,0 +1,142 @@
+"""The configuration: what it accepts, what it refuses, and that it survives a file."""
+
+import json
+
+import pytest
+from toy_vita_clip import LABELS, toy_clip_config, toy_config
+from transformers import AutoConfig, CLIPConfig
+from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
+
+from vita_clip_hf import VitaClipConfig, VitaClipModel, VitaClipTextConfig, VitaClipVisionConfig
+
+# What openai/clip-vit-base-patch16 has in its config.json, apart from sizes: old token ids, and halves named twice.
+OPENAI_CONFIG = {
+    "architectures": ["CLIPModel"],
+    "initializer_factor": 1.0,
+    "logit_scale_init_value": 2.6592,
+    "model_type": "clip",
+    "projection_dim": 512,
+    "text_config": {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "model_type": "clip_text_model"},
+    "text_config_dict": None,
+    "torch_dtype": "float32",
+    "vision_config": {"patch_size": 16, "model_type": "clip_vision_model"},
+    "vision_config_dict": None,
+}
+
+
+def test_defaults_are_the_papers_model():
+    config = VitaClipConfig()
+    assert (config.num_frames, config.num_global_prompts, config.text_prompt_length) == (8, 8, 8)
+    assert (config.use_temporal_embedding, config.use_summary_token) == (True, True)
+    assert (config.use_global_prompts, config.use_local_prompts) == (True, True)
+    assert (config.text_prompt_scope, config.text_prompt_position) == ("class", "end")
+    assert (config.cls_projection_rank, config.summary_attention_dim) == (None, None)
+
+
+def test_every_prompt_field_can_be_given_read_and_written_at_the_top():
+    config = VitaClipConfig(num_frames=16, use_summary_token=False, text_prompt_scope="unified")
+    assert (config.vision_config.num_frames, config.vision_config.use_summary_token) == (16, False)
+    assert config.text_config.text_prompt_scope == "unified"
+    for field in PROMPT_FIELDS:
+        half = config.text_config if field.startswith("text_") else config.vision_config
+        assert getattr(config, field) == getattr(half, field)
+    config.num_frames = 4
+    assert config.vision_config.num_frames == 4
+
+
+def test_a_file_gives_back_the_same_configuration(tmp_path):
+    config = toy_config(num_frames=16, summary_attention_dim=8, text_prompt_position="middle")
+    config.base_model_name_or_path = "openai/clip-vit-base-patch16"
+    config.save_pretrained(tmp_path)
+    loaded = VitaClipConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), VitaClipConfig)
+    assert loaded.label_names == LABELS
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["model_type"] == "vita_clip"
+    assert written["vision_config"]["num_frames"] == 16
+    assert "num_frames" not in written, "a field has one place in the file"
+
+
+def test_fields_given_while_loading_replace_those_in_the_file(tmp_path):
+    toy_config().save_pretrained(tmp_path)
+    config, unused = VitaClipConfig.from_pretrained(tmp_path, num_frames=32, other=1, return_unused_kwargs=True)
+    assert config.num_frames == 32
+    assert unused == {"other": 1}
+
+
+def test_a_clip_configuration_is_a_valid_start(tmp_path, caplog):
+    toy_clip_config().save_pretrained(tmp_path)
+    config = VitaClipConfig.from_pretrained(tmp_path)
+    assert isinstance(config.vision_config, VitaClipVisionConfig)
+    assert isinstance(config.text_config, VitaClipTextConfig)
+    assert (config.vision_config.hidden_size, config.text_config.hidden_size, config.projection_dim) == (32, 24, 20)
+    assert not config.has_named_labels
+    assert "model of type" not in caplog.text
+
+
+def test_the_configuration_that_openai_published_is_understood():
+    config = VitaClipConfig.from_dict({**OPENAI_CONFIG, "model_type": "vita_clip"})
+    assert (config.vision_config.patch_size, config.vision_config.model_type) == (16, "vita_clip_vision_model")
+    assert (config.text_config.eos_token_id, config.text_config.model_type) == (2, "vita_clip_text_model")
+
+
+def test_clips_own_halves_are_accepted_as_objects():
+    clip = CLIPConfig()
+    config = VitaClipConfig(text_config=clip.text_config, vision_config=clip.vision_config)
+    assert isinstance(config.vision_config, VitaClipVisionConfig)
+    assert isinstance(config.text_config, VitaClipTextConfig)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_frames", 0, "num_frames must be at least 1, found 0"),
+        ("num_global_prompts", 0, "num_global_prompts must be at least 1, found 0"),
+        (
+            "local_prompt_condition",
+            "cls",
+            "must be one of projection, class_token; found 'cls'",
+        ),
+        ("cls_projection_rank", 0, "cls_projection_rank must be at least 1, found 0"),
+        ("summary_attention_dim", -4, "summary_attention_dim must be at least 1, found -4"),
+        ("summary_attention_dim", 131, "summary_attention_dim=131 is not a multiple of the 2 heads"),
+        ("text_prompt_length", -1, "text_prompt_length must be 0 or more, found -1"),
+        ("text_prompt_scope", "all", "text_prompt_scope must be one of class, unified; found 'all'"),
+        ("text_prompt_position", "start", "text_prompt_position must be one of end, front, middle; found 'start'"),
+    ],
+)
+def test_a_field_outside_its_range_is_an_error_that_says_both(field, value, message):
+    half = VitaClipTextConfig if field.startswith("text_") else VitaClipVisionConfig
+    with pytest.raises(ValueError, match=message):
+        half(**{field: value})
+    config = VitaClipConfig()
+    setattr(config, field, value)
+    with pytest.raises(ValueError, match=message):
+        VitaClipModel(config)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "empty"),
+        (["swim", "run", "swim"], "'swim' more than once"),
+        (["swim", " "], "' ' at position 1"),
+        (["swim", ""], "'' at position 1"),
+    ],
+)
+def test_bad_label_names_are_errors(labels, message):
+    config = toy_config()
+    config.set_label_names(labels)
+    with pytest.raises(ValueError, match=message):
+        config.check_labels()
+
+
+def test_token_ids_must_match_the_labels():
+    with pytest.raises(ValueError, match="label_token_ids has 1 entries but id2label has 2 labels"):
+        VitaClipConfig(id2label={0: "a", 1: "b"}, label_token_ids=[[0, 5, 1]])
+
+
+def test_a_wrong_type_is_an_error():
+    with pytest.raises(Exception, match="num_frames"):
+        VitaClipVisionConfig(num_frames="eight")
