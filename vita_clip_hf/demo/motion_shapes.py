@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -148,29 +148,17 @@ class _Split:
         return f"{index:06d}.mp4"
 
 
-def _write_clips(job: tuple[_Split, str, Sequence[int]]) -> int:
-    """Writes those clips of the split that are not in the folder yet; returns how many it was asked for."""
-    split, folder, indices = job
-    for index in indices:
-        path = Path(folder, split.file_name(index))
-        if not path.exists():
-            encode(render(split.spec(index), split.num_frames, split.size), path)
-    return len(indices)
+def _write_clip(split: _Split, folder: Path, index: int) -> None:
+    """Writes a clip of the split, unless an earlier run has."""
+    path = folder / split.file_name(index)
+    if not path.exists():
+        encode(render(split.spec(index), split.num_frames, split.size), path)
 
 
 def _write_text(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
-
-
-def _run(jobs: list, num_workers: int) -> Iterable[int]:
-    if num_workers <= 1:
-        yield from map(_write_clips, jobs)
-        return
-    # Not "fork": the caller has usually started torch's threads, and a fork copies their locks but not the threads.
-    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-        yield from pool.imap_unordered(_write_clips, jobs)
 
 
 def write_split(
@@ -201,7 +189,7 @@ def write_split(
         seed: of everything random.
         motions: class names, in label order.
         shapes, colors, combinations: what moves, see `draw_spec`.
-        num_workers: processes that write; with 1 this one does it all.
+        num_workers: threads that write.
         num_frames, size: of each clip.
         progress: whether to show a progress bar.
 
@@ -210,8 +198,8 @@ def write_split(
     """
     if num_clips < 1:
         raise ValueError(f"num_clips must be at least 1, not {num_clips}")
-    if len(set(motions)) != len(motions):
-        raise ValueError(f"motions are class names and must differ from each other: {list(motions)}")
+    if not motions or len(set(motions)) != len(motions):
+        raise ValueError(f"motions are class names: at least one, and all different, not {list(motions)}")
     looks = None if combinations is None else tuple(sorted(combinations))
     split = _Split(name, num_clips, seed, tuple(motions), tuple(shapes), tuple(colors), looks, num_frames, size)
     split.spec(0)  # names that do not exist fail here, and not in a worker
@@ -221,14 +209,14 @@ def write_split(
     if annotations.exists() and _settings_of(finished) == settings:
         return annotations
     _prepare(unfinished, finished, settings)
-    indices = range(num_clips)
-    jobs = [(split, str(unfinished), indices[start : start + 32]) for start in range(0, num_clips, 32)]
-    with tqdm(total=num_clips, desc=f"writing {name}", unit=" clips", disable=not progress) as bar:
-        for done in _run(jobs, min(num_workers, len(jobs))):
-            bar.update(done)
+    # Threads do: numpy and the encoder work without the interpreter's lock, and processes would each import torch.
+    with ThreadPoolExecutor(num_workers) as pool:
+        clips = pool.map(lambda index: _write_clip(split, unfinished, index), range(num_clips))
+        for _ in tqdm(clips, total=num_clips, desc=f"writing {name}", unit=" clips", disable=not progress):
+            pass
     unfinished.replace(finished)
     _write_text(folder / f"{name}.classes.txt", "".join(f"{motion}\n" for motion in motions))
-    lines = (f"{name}/{split.file_name(index)},{split.label(index)}\n" for index in indices)
+    lines = (f"{name}/{split.file_name(index)},{split.label(index)}\n" for index in range(num_clips))
     _write_text(annotations, "".join(lines))
     return annotations
 
