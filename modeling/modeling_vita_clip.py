@@ -18,16 +18,15 @@ from transformers.utils.generic import can_return_tuple
 from .adapter_storage_vita_clip import PROMPT_PATTERNS, is_prompt
 from .adapter_switching_vita_clip import SwitchesAdapters
 from .adapter_vita_clip import (
-    HUB_UPLOAD_ARGUMENTS,
     load_model,
     load_tokenizer,
     resample_prompts,
     save_model,
-    upload_files,
 )
 from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
+from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
 from .text_vita_clip import ClassPrompts, VitaClipTextModel
 from .vision_vita_clip import VitaClipVisionModel
 
@@ -74,7 +73,7 @@ class VitaClipVideoFeatures(BaseModelOutputWithPooling):
     frame_embeds: torch.Tensor | None = None
 
 
-class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
+class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, CLIPModel):
     """
     CLIP with Vita-CLIP's prompts on both sides. Parameters inherited from CLIP keep their names and are frozen.
 
@@ -409,7 +408,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             save_directory: the folder to write to.
             is_main_process: of several processes that all call this, one writes.
             state_dict: the tensors, where they are gathered from elsewhere; by default the model's own.
-            push_to_hub: upload what was written, to `repo_id` or a repository of the folder's name, in one commit.
+            push_to_hub: call `push_to_hub` too, with `repo_id` or the folder's name.
             adapter_only: write the prompts only, with the base's name; the default for a model on a base. `False`
                 writes a full checkpoint.
             adapter_dtype: store the prompts in `"float32"`, `"float16"`, `"bfloat16"` or `"int8"`; by default as they
@@ -424,11 +423,12 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         if not is_main_process:
             return
         hub = {key: kwargs.pop(key) for key in HUB_UPLOAD_ARGUMENTS if key in kwargs}
-        written = save_model(
-            self, super().save_pretrained, save_directory, state_dict, adapter_only, adapter_dtype, kwargs
-        )
+        save_model(self, super().save_pretrained, save_directory, state_dict, adapter_only, adapter_dtype, kwargs)
         if push_to_hub:
-            upload_files(save_directory, written, **hub)
+            repo_id = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(save_directory))
+            self.push_to_hub(
+                repo_id, state_dict=state_dict, adapter_only=adapter_only, adapter_dtype=adapter_dtype, **hub
+            )
 
 
 class VitaClipForVideoClassification(VitaClipModel):

@@ -12,6 +12,7 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .hub.cards import render_card
 from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
 from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
 from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
@@ -30,6 +31,7 @@ AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=Tru
 PIPELINE_REGISTRY.register_pipeline(
     "zero-shot-video-classification", ZeroShotVideoClassificationPipeline, pt_model=AutoModel, type="multimodal"
 )
+VitaClipModel.card_renderer = render_card  # what push_to_hub writes where this package is installed
 
 __all__ = [
     "VitaClipConfig",

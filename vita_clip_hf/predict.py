@@ -7,20 +7,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
+from .modeling.adapter_switching_vita_clip import NO_PROMPTS
 from .modeling.adapter_vita_clip import locate_base
 from .modeling.configuration_vita_clip import VitaClipConfig
 from .modeling.modeling_vita_clip import VitaClipModel
 from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
 from .modeling.processing_vita_clip import VitaClipProcessor
 from .modeling.video_reading_vita_clip import VideoSource
-
-PROMPTS_OFF = {
-    "use_temporal_embedding": False,
-    "use_summary_token": False,
-    "use_global_prompts": False,
-    "use_local_prompts": False,
-    "text_prompt_length": 0,
-}
 
 Predictor = Callable[[VideoSource], list[dict[str, Any]]]
 
@@ -90,7 +83,7 @@ def _load_model(name: str) -> tuple[VitaClipModel, bool]:
     config_dict, _ = PreTrainedConfig.get_config_dict(name)
     if config_dict.get("model_type") != VitaClipConfig.model_type:
         # The prompts of a plain CLIP would be random; without them it is CLIP, averaged over the frames.
-        return VitaClipModel.from_pretrained(name, **PROMPTS_OFF).eval(), False
+        return VitaClipModel.from_pretrained(name, **NO_PROMPTS).eval(), False
     model = VitaClipModel.from_pretrained(name).eval()
     return model, model.config.label_token_ids is not None
 
