@@ -203,6 +203,7 @@ class VitaClipConfig(CLIPConfig):
             if not isinstance(half, half_class):
                 fields = {key: value for key, value in half.to_dict().items() if key != "model_type"}
                 setattr(self, name, half_class(**fields))
+                getattr(self, name)._attn_implementation = half._attn_implementation
         if kwargs.get("num_labels") is None and self.id2label is not None and self.label2id is None:
             self.label2id = {name: index for index, name in self.id2label.items()}
         self.check_labels()
