@@ -81,7 +81,7 @@ def load_model(
         load_weights: transformers' own `from_pretrained` of that class.
         name_or_path, model_args, config, tokenizer, kwargs: as `VitaClipModel.from_pretrained` got them.
     """
-    name_or_path = locate_base(name_or_path)
+    name, name_or_path = os.fspath(name_or_path), locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
     labels = _requested_labels(kwargs)
@@ -95,6 +95,7 @@ def load_model(
 
     model_type = stored.get("model_type")
     if model_type == CLIPConfig.model_type:
+        config.base_model_name_or_path = config.base_model_name_or_path or name
         model, info = _start_from_clip(load, name_or_path, config, labels, tokenizer, hub)
     elif model_type == VitaClipConfig.model_type:
         model, info = _load_trained(load, name_or_path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
@@ -108,7 +109,6 @@ def _start_from_clip(
     load: Callable, clip: str, config: VitaClipConfig, labels: list[str] | None, tokenizer: Any, hub: dict
 ) -> tuple[Any, dict]:
     """A model with new prompts on the CLIP checkpoint `clip`."""
-    config.base_model_name_or_path = config.base_model_name_or_path or clip
     config.base_model_revision = _commit_of(clip, hub) or hub.get("revision")
     if labels is None and config.has_named_labels and config.label_token_ids is None:
         labels = config.label_names

@@ -1,0 +1,375 @@
+"""Adapter checkpoints: the prompts alone, and what happens when files or bases are not what they should be."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from toy_checkpoint import toy_adapter_on
+from toy_vita_clip import LABELS, save_toy_clip, toy_clips, toy_model, toy_tokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel, CLIPVisionConfig
+from vita_clip_hf.modeling import adapter_vita_clip
+from vita_clip_hf.modeling.adapter_storage_vita_clip import (
+    ADAPTER_FILE,
+    dequantize_rows,
+    fingerprint,
+    is_prompt,
+    quantize_rows,
+)
+
+from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return save_toy_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def trained(clip):
+    """A model whose prompts are large and random, on an untouched base."""
+    return toy_adapter_on(clip)
+
+
+@pytest.fixture
+def adapter(trained, tmp_path):
+    trained.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@torch.no_grad()
+def logits_of(model: VitaClipModel) -> torch.Tensor:
+    return model.eval()(toy_clips()).logits_per_video
+
+
+def change_config(folder, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def change_tensors(folder, change):
+    """Rewrites the adapter file with other tensors and the same metadata."""
+    with safe_open(folder / ADAPTER_FILE, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(folder / ADAPTER_FILE)
+    change(tensors)
+    save_file(tensors, folder / ADAPTER_FILE, metadata)
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# ---- what is written, and that it loads ----
+
+
+def test_an_adapter_loads_to_the_same_logits(adapter, trained):
+    for cls in (VitaClipModel, AutoModel):
+        assert torch.equal(logits_of(cls.from_pretrained(adapter)), logits_of(trained))
+    with torch.no_grad():
+        classifier = AutoModelForVideoClassification.from_pretrained(adapter).eval()
+        assert isinstance(classifier, VitaClipForVideoClassification)
+        assert torch.equal(classifier(toy_clips()).logits, logits_of(trained))
+
+
+def test_an_adapter_holds_prompts_only_and_says_what_they_belong_to(adapter, trained, clip):
+    tensors = load_file(adapter / ADAPTER_FILE)
+    assert tensors.keys() == {name for name in trained.state_dict() if is_prompt(name)}
+    names = set(files_of(adapter))
+    assert {"config.json", ADAPTER_FILE, "modeling_vita_clip.py", "configuration_vita_clip.py"} <= names
+    assert not names & {"model.safetensors", "adapter_config.json"}, "transformers and peft would take it for theirs"
+    config = AutoConfig.from_pretrained(adapter)
+    assert config.base_model_name_or_path == str(clip)
+    assert config.base_model_fingerprint == fingerprint(CLIPModel.from_pretrained(clip).state_dict())
+    assert config.auto_map["AutoModel"] == "modeling_vita_clip.VitaClipModel"
+    assert config.label_names == LABELS
+
+
+def test_saving_what_was_loaded_gives_the_same_checkpoint(adapter, tmp_path):
+    VitaClipModel.from_pretrained(adapter).save_pretrained(tmp_path / "again")
+    before, after = (load_file(folder / ADAPTER_FILE) for folder in (adapter, tmp_path / "again"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    files_before, files_after = files_of(adapter), files_of(tmp_path / "again")
+    assert files_before.keys() == files_after.keys()
+    assert all(content == files_after[name] for name, content in files_before.items() if name != ADAPTER_FILE)
+
+
+def test_a_full_checkpoint_of_the_same_model_needs_no_base(trained, clip, tmp_path):
+    trained.save_pretrained(tmp_path / "full", adapter_only=False)
+    assert "model.safetensors" in files_of(tmp_path / "full")
+    assert AutoConfig.from_pretrained(tmp_path / "full").base_model_name_or_path is None
+    assert torch.equal(logits_of(VitaClipModel.from_pretrained(tmp_path / "full")), logits_of(trained))
+    assert trained.config.base_model_name_or_path == str(clip), "saving changes nothing"
+
+
+def test_a_full_checkpoint_replaces_an_adapter_in_the_same_folder(adapter, trained):
+    other = toy_adapter_on(trained.config.base_model_name_or_path, seed=9)
+    other.save_pretrained(adapter, adapter_only=False)
+    assert ADAPTER_FILE not in files_of(adapter)
+    assert torch.equal(logits_of(VitaClipModel.from_pretrained(adapter)), logits_of(other))
+
+
+def test_the_frozen_projection_of_released_checkpoints_stays_frozen(clip, tmp_path):
+    toy_adapter_on(clip, train_cls_projection=False).save_pretrained(tmp_path / "released")
+    loaded = VitaClipModel.from_pretrained(tmp_path / "released")
+    assert not any(weight.requires_grad for name, weight in loaded.named_parameters() if "cls_projection" in name)
+    assert loaded.logit_scale.requires_grad
+
+
+def test_other_labels_and_frames_can_be_asked_for_while_loading(adapter, trained):
+    for cls in (VitaClipModel, AutoModel):
+        model = cls.from_pretrained(adapter, id2label={0: "swim", 1: "a new one"}, num_frames=8)
+        assert model.config.label_names == ["swim", "a new one"]
+        assert torch.equal(model.class_prompts.contexts[0], trained.class_prompts.contexts[LABELS.index("swim")])
+        assert model.config.num_frames == 8
+        with torch.no_grad():
+            clips = toy_clips(num_frames=8)
+            torch.testing.assert_close(model.eval()(clips).video_embeds, trained(clips).video_embeds)
+
+
+def test_same_number_of_other_labels_given_to_an_auto_class_does_not_reuse_contexts(adapter):
+    model = AutoModel.from_pretrained(adapter, id2label={0: "swim", 1: "jump", 2: "sing"})
+    assert model.config.label_token_ids == toy_tokenizer()(["swim.", "jump.", "sing."])["input_ids"]
+
+
+def test_an_adapter_in_bfloat16_recognises_its_base(adapter):
+    model = VitaClipModel.from_pretrained(adapter, dtype=torch.bfloat16)
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_base_in_float16_is_not_taken_for_another(adapter):
+    assert logits_of(VitaClipModel.from_pretrained(adapter, dtype=torch.float16)).isfinite().all()
+
+
+def test_an_adapter_moves_together_with_a_base_beside_it(adapter, clip, trained, tmp_path):
+    shutil.copytree(clip, adapter / "base")
+    change_config(adapter, base_model_name_or_path="./base")
+    adapter.rename(tmp_path / "moved")
+    model = VitaClipModel.from_pretrained(tmp_path / "moved", id2label={0: "x"})
+    assert model.config.label_names == ["x"], "the tokenizer is found there too"
+    assert torch.equal(logits_of(VitaClipModel.from_pretrained(tmp_path / "moved")), logits_of(trained))
+
+
+def test_a_base_inside_an_installed_package_is_found(adapter, clip, trained, tmp_path, monkeypatch):
+    (tmp_path / "site" / "toy_package").mkdir(parents=True)
+    (tmp_path / "site" / "toy_package" / "__init__.py").touch()
+    shutil.copytree(clip, tmp_path / "site" / "toy_package" / "clip")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    model = VitaClipModel.from_pretrained("package://toy_package/clip", id2label=dict(enumerate(LABELS)))
+    assert model.config.base_model_name_or_path == "package://toy_package/clip"
+    change_config(adapter, base_model_name_or_path="package://toy_package/clip")
+    assert torch.equal(logits_of(VitaClipModel.from_pretrained(adapter)), logits_of(trained))
+    for wrong, message in (("toy_package/x", "no folder 'x'"), ("no_such_package/clip", "not installed")):
+        with pytest.raises(OSError, match=message):
+            VitaClipModel.from_pretrained(f"package://{wrong}")
+
+
+# ---- saving that cannot or must not happen ----
+
+
+def test_an_interrupted_save_leaves_the_old_files(adapter, trained, monkeypatch):
+    before = files_of(adapter)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapter_vita_clip, "copy_code", fail)
+    with pytest.raises(KeyboardInterrupt):
+        toy_adapter_on(trained.config.base_model_name_or_path, seed=9).save_pretrained(adapter)
+    assert files_of(adapter) == before
+    assert [path.name for path in adapter.parent.iterdir()] == ["adapter"], "nothing half-written lies about"
+    with pytest.raises(KeyboardInterrupt):
+        trained.save_pretrained(adapter.parent / "new")
+    assert not (adapter.parent / "new").exists()
+
+
+def test_saving_into_a_file_is_an_error(trained, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for adapter_only in (True, False):
+        with pytest.raises(OSError, match="is a file; expected a folder"):
+            trained.save_pretrained(tmp_path / "file", adapter_only=adapter_only)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_other_files_of_the_folder_stay(trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    trained.save_pretrained(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_of_several_processes_one_writes(trained, tmp_path):
+    trained.save_pretrained(tmp_path / "other_rank", is_main_process=False)
+    assert not (tmp_path / "other_rank").exists()
+
+
+def test_a_model_without_base_cannot_be_saved_as_an_adapter(tmp_path):
+    with pytest.raises(ValueError, match="this model has none"):
+        toy_model().save_pretrained(tmp_path, adapter_only=True)
+
+
+def test_a_model_without_base_is_saved_whole(tmp_path):
+    toy_model().save_pretrained(tmp_path)
+    assert "model.safetensors" in files_of(tmp_path)
+
+
+def test_a_base_in_training_cannot_be_saved_as_an_adapter(clip, tmp_path):
+    model = toy_adapter_on(clip)
+    model.text_projection.requires_grad_(True)
+    with pytest.raises(ValueError, match=r"text_projection\.weight belongs to the base and requires a gradient"):
+        model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, adapter_only=False)
+
+
+def test_an_adapter_does_not_overwrite_its_base(trained, clip):
+    with pytest.raises(ValueError, match="would overwrite its base"):
+        trained.save_pretrained(clip)
+    assert AutoConfig.from_pretrained(clip).model_type == "clip"
+
+
+def test_gathered_weights_are_saved_in_place_of_the_models_own(trained, tmp_path):
+    gathered = {name: tensor + 1 for name, tensor in trained.state_dict().items()}
+    trained.save_pretrained(tmp_path, state_dict=gathered)
+    saved = load_file(tmp_path / ADAPTER_FILE)
+    assert all(torch.equal(tensor, gathered[name]) for name, tensor in saved.items())
+
+
+# ---- files that are not what they should be ----
+
+
+def test_an_adapter_of_another_base_is_an_error_that_says_what_was_expected(adapter, clip, tmp_path):
+    expected = AutoConfig.from_pretrained(adapter).base_model_fingerprint
+    other = save_toy_clip(tmp_path / "other", seed=7)
+    with pytest.raises(ValueError, match=f"trained on another base: expected {other} with the fingerprint {expected}"):
+        VitaClipModel.from_pretrained(adapter, base_model_name_or_path=str(other))
+
+
+def test_a_missing_base_is_an_error_that_names_it(adapter):
+    change_config(adapter, base_model_name_or_path="/no/such/folder")
+    with pytest.raises(OSError, match="/no/such/folder"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_an_adapter_that_names_no_base_is_an_error(adapter):
+    change_config(adapter, base_model_name_or_path=None)
+    with pytest.raises(ValueError, match="names no base_model_name_or_path"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+@pytest.mark.parametrize("size", [0, 4, 1000])
+def test_a_truncated_file_is_an_error_that_names_it(adapter, size):
+    content = (adapter / ADAPTER_FILE).read_bytes()
+    (adapter / ADAPTER_FILE).write_bytes(content[:size])
+    with pytest.raises(OSError, match=f"{ADAPTER_FILE} is not a readable safetensors file"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_a_file_of_something_else_is_an_error_that_names_it(adapter):
+    (adapter / ADAPTER_FILE).write_bytes(b"not tensors at all, and long enough to look like some")
+    with pytest.raises(OSError, match=f"{ADAPTER_FILE} is not a readable safetensors file"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_missing_tensors_are_an_error_that_names_them(adapter):
+    change_tensors(adapter, lambda tensors: tensors.pop("class_prompts.contexts"))
+    with pytest.raises(ValueError, match=r"missing \['class_prompts.contexts'\], unexpected nothing"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_unexpected_tensors_are_an_error_that_names_them(adapter):
+    change_tensors(adapter, lambda tensors: tensors.update(surprise=torch.zeros(1)))
+    with pytest.raises(ValueError, match=r"missing nothing, unexpected \['surprise'\]"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_tensors_of_another_shape_are_an_error_that_says_both(adapter):
+    change_tensors(adapter, lambda tensors: tensors.update({"class_prompts.contexts": torch.zeros(5, 8, 24)}))
+    with pytest.raises(ValueError, match=r"contexts has the shape \(5, 8, 24\), expected \(3, 8, 24\)"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_an_adapter_needs_a_base_in_memory(adapter, tmp_path):
+    places = dict.fromkeys(("text_model", "class_prompts", "visual_projection", "text_projection"), "cpu")
+    places |= {"vision_model": "disk", "logit_scale": "cpu"}
+    with pytest.raises(ValueError, match=r"offloaded.*without offloading"):
+        VitaClipModel.from_pretrained(adapter, device_map=places, offload_folder=tmp_path / "offload")
+
+
+# ---- the precision of what is stored ----
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("bfloat16", 0.1), ("float16", 0.01), ("int8", 0.2)])
+def test_stored_in_fewer_bits_logits_stay_near(trained, tmp_path, dtype, tolerance):
+    trained.save_pretrained(tmp_path, adapter_dtype=dtype)
+    loaded = VitaClipModel.from_pretrained(tmp_path)
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    assert (logits_of(loaded) - logits_of(trained)).abs().max() <= tolerance
+
+
+def test_fewer_bits_are_fewer_bytes(clip, tmp_path):
+    trained = toy_adapter_on(clip)
+    sizes = {}
+    for dtype in ("float32", "bfloat16", "int8"):
+        trained.save_pretrained(tmp_path / dtype, adapter_dtype=dtype)
+        sizes[dtype] = sum(tensor.nbytes for tensor in load_file(tmp_path / dtype / ADAPTER_FILE).values())
+    assert sizes["bfloat16"] == sizes["float32"] / 2
+    assert sizes["int8"] < 0.4 * sizes["float32"], "rows are short here; at width 768 a scale adds 1/192"
+
+
+def test_int8_rows_are_within_half_a_step():
+    tensor = torch.randn(5, 7, 33, generator=torch.Generator().manual_seed(0)) * torch.logspace(-6, 3, 7)[:, None]
+    tensor[2, 3] = 0
+    stored = quantize_rows({"prompts": tensor, "scale": torch.tensor(2.5)})
+    assert stored["prompts"].dtype == torch.int8
+    assert stored["prompts.scale"].shape == (5, 7)
+    restored = dequantize_rows(stored)
+    assert restored.keys() == {"prompts", "scale"}
+    step = tensor.abs().amax(dim=-1, keepdim=True) / 127
+    assert ((restored["prompts"] - tensor).abs() <= step * 0.501).all()
+    assert restored["scale"] == 2.5
+
+
+def test_the_precision_is_written_beside_the_tensors(trained, tmp_path):
+    trained.save_pretrained(tmp_path, adapter_dtype=torch.bfloat16)
+    with safe_open(tmp_path / ADAPTER_FILE, "pt") as file:
+        assert file.metadata()["adapter_dtype"] == "bfloat16"
+
+
+def test_a_precision_that_is_not_offered_is_an_error(trained, tmp_path):
+    with pytest.raises(ValueError, match="adapter_dtype must be one of float32, float16, bfloat16, int8; found int4"):
+        trained.save_pretrained(tmp_path, adapter_dtype="int4")
+    with pytest.raises(ValueError, match="this saves the whole model"):
+        trained.save_pretrained(tmp_path, adapter_dtype="int8", adapter_only=False)
+
+
+# ---- the base's fingerprint ----
+
+
+def test_the_fingerprint_does_not_depend_on_prompts_or_precision(trained):
+    expected = fingerprint(trained.state_dict())
+    other = toy_adapter_on(trained.config.base_model_name_or_path, seed=5, num_global_prompts=2)
+    assert fingerprint(other.state_dict()) == expected
+    assert fingerprint(other.to(torch.bfloat16).state_dict()) == expected
+
+
+def test_the_fingerprint_depends_on_every_base_weight(trained):
+    state = trained.state_dict()
+    expected = fingerprint(state)
+    for name in ("text_projection.weight", "vision_model.embeddings.class_embedding"):
+        assert fingerprint({**state, name: state[name] * 1.01}) != expected
+
+
+def test_sizes_on_vit_b_16_are_those_promised():
+    """Kinetics-400 without class contexts: 142 MB in float32, and under 10 MB in the compact variant."""
+
+    def megabytes(bytes_per_weight: int = 4, **fields: int) -> float:
+        config = VitaClipConfig(vision_config=CLIPVisionConfig(patch_size=16), text_prompt_length=0, **fields)
+        with torch.device("meta"):
+            model = VitaClipModel(config)
+        return sum(w.numel() for name, w in model.named_parameters() if is_prompt(name)) * bytes_per_weight / 1e6
+
+    assert megabytes() == pytest.approx(142.4, abs=1)
+    assert megabytes(summary_attention_dim=48, cls_projection_rank=16) < 10
+    assert megabytes(bytes_per_weight=2, summary_attention_dim=64, cls_projection_rank=64) < 10
