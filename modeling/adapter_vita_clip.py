@@ -84,6 +84,7 @@ def load_model(
     name, name_or_path = os.fspath(name_or_path), locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
+    kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
     labels = _requested_labels(kwargs)
     stored, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
     if not stored:
