@@ -111,8 +111,8 @@ class PublishesToHub:
         with tempfile.TemporaryDirectory() as folder:
             options = {"adapter_dtype": adapter_dtype} if adapter_only else {"max_shard_size": max_shard_size}
             self.save_pretrained(folder, adapter_only=adapter_only, state_dict=state_dict, **options)
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            if processor is None and not api.file_exists(repo_id, PROCESSOR_FILE):
+            repo_id = _create_repo(api, repo_id, private, revision)
+            if processor is None and not api.file_exists(repo_id, PROCESSOR_FILE, revision=revision):
                 processor = processor_of_base(self.config)
             if processor is not None:
                 processor.save_pretrained(folder)
@@ -160,9 +160,7 @@ def upload_checkpoint(
     if (folder / ADAPTER_FILE).is_file():
         check_base_is_public(VitaClipConfig.from_pretrained(folder))
     api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    if revision is not None and not revision.startswith("refs/"):
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    repo_id = _create_repo(api, repo_id, private, revision)
     left_alone = []
     if has_own_card(api, repo_id, revision):
         left_alone.append(CARD_FILE)
@@ -192,14 +190,19 @@ def upload_processor(processor: Any, repo_id: str, **commit: Any) -> CommitInfo:
         commit: `commit_message`, `commit_description`, `private`, `token`, `revision`, `create_pr`.
     """
     api = HfApi(token=commit.pop("token", None))
-    repo_id = api.create_repo(repo_id, private=commit.pop("private", None), exist_ok=True).repo_id
-    revision = commit.get("revision")
-    if revision is not None and not revision.startswith("refs/"):
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    repo_id = _create_repo(api, repo_id, commit.pop("private", None), commit.get("revision"))
     commit["commit_message"] = commit.get("commit_message") or "Upload processor"
     with tempfile.TemporaryDirectory() as folder:
         processor.save_pretrained(folder)
         return api.upload_folder(repo_id=repo_id, folder_path=folder, **commit)
+
+
+def _create_repo(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> str:
+    """Makes the repository and the branch where they do not exist yet; the repository's full id."""
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    if revision is not None and not revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    return repo_id
 
 
 def check_base_is_public(config: VitaClipConfig) -> None:
