@@ -81,10 +81,10 @@ def decode_clips(
     """
     reader = _ClipReader(dataset, processor)
     batches = DataLoader(reader, batch_size=32, num_workers=num_workers, collate_fn=collate_clips)
-    pixel_values, labels, filled = None, torch.empty(len(reader), dtype=torch.long), 0
+    pixel_values, labels, filled = torch.empty(0), torch.empty(len(reader), dtype=torch.long), 0
     with tqdm(total=len(reader), desc=description, unit=" clips") as bar:
         for batch in batches:
-            if pixel_values is None:
+            if filled == 0:
                 pixel_values = torch.empty(len(reader), *batch["pixel_values"].shape[1:], dtype=torch.uint8)
             end = filled + len(batch["labels"])
             pixel_values[filled:end], labels[filled:end] = batch["pixel_values"], batch["labels"]

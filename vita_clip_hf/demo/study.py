@@ -13,10 +13,11 @@ import torch
 import transformers
 
 from ..evaluation import embed_labels, predict_logits, top_k_accuracy, within_pairs_accuracy
+from ..modeling.adapter_switching_vita_clip import NO_PROMPTS
 from ..modeling.adapter_vita_clip import ADAPTER_FILE, locate_base
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
-from ..predict import PROMPTS_OFF, predict_file
+from ..predict import predict_file
 from .recipe import TEMPLATES, TINY_CLIP, Recipe, fast_bfloat16
 from .report import draw_pictures, print_table
 from .splits import TEST, TRAIN, UNSEEN_LOOKS, UNSEEN_MOTION_NAMES, Split, make_splits
@@ -112,7 +113,7 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
 
 def evaluate_frozen_clip(splits: dict[str, Split], processor: VitaClipProcessor) -> dict[str, Evaluation]:
     """The tiny CLIP as it is: the mean of its frame embeddings against the class names in templates."""
-    model = VitaClipModel.from_pretrained(TINY_CLIP, **PROMPTS_OFF)
+    model = VitaClipModel.from_pretrained(TINY_CLIP, **NO_PROMPTS)
     return {name: evaluate_zero_shot(model, split, processor) for name, split in splits.items()}
 
 
