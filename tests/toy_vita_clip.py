@@ -12,7 +12,7 @@ from vita_clip_hf import VitaClipConfig, VitaClipModel
 LABELS = ["ride_bike", "tai chi", "swim"]
 NUM_FRAMES = 4
 IMAGE_SIZE = 16
-TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 ALL_PROMPTS_OFF = {
     "use_temporal_embedding": False,
     "use_summary_token": False,
@@ -29,19 +29,20 @@ def toy_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
-def toy_clip_config(**fields: Any) -> CLIPConfig:
+def toy_clip_config(num_layers: int = 3, **fields: Any) -> CLIPConfig:
     """Configuration of a small CLIP whose two towers differ in width. `fields` are of the text tower."""
     tokenizer = toy_tokenizer()
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    tower = {**TOWER, "num_hidden_layers": num_layers}
     text = {
-        **TOWER,
+        **tower,
         "hidden_size": 24,
         "vocab_size": len(tokenizer),
         "max_position_embeddings": 40,
         **special,
         **fields,
     }
-    vision = {**TOWER, "image_size": IMAGE_SIZE, "patch_size": 8}
+    vision = {**tower, "image_size": IMAGE_SIZE, "patch_size": 8}
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=20)
 
 
@@ -65,10 +66,10 @@ def save_toy_clip(folder: Path, seed: int = 0, **fields: Any) -> Path:
     return folder
 
 
-def toy_config(labels: list[str] | None = None, **fields: Any) -> VitaClipConfig:
+def toy_config(labels: list[str] | None = None, num_layers: int = 3, **fields: Any) -> VitaClipConfig:
     """A configuration of the toy CLIP's sizes, with token ids for `labels`. `fields` are prompt switches."""
     labels = LABELS if labels is None else labels
-    sizes = toy_clip_config().to_dict()
+    sizes = toy_clip_config(num_layers).to_dict()
     token_ids = toy_tokenizer()([name.replace("_", " ") + "." for name in labels])["input_ids"]
     named = {"id2label": dict(enumerate(labels)), "label_token_ids": token_ids}
     halves = {half: {k: v for k, v in sizes[half].items() if k != "model_type"} for half in SUB_CONFIGS}
