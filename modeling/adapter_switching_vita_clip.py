@@ -106,7 +106,9 @@ class PromptSet(nn.Module):
         model.vision_model.embeddings.temporal_embedding = self.temporal_embedding
         model.class_prompts = _with_config(self.class_prompts, config.text_config)
         model.logit_scale = self.logit_scale
-        self.train(model.training)
+        for part in (*self.layers, self.class_prompts):
+            if part.training != model.training:
+                part.train(model.training)
 
 
 def _with_config(module: nn.Module, config: Any) -> nn.Module:
