@@ -76,7 +76,7 @@ def vita_clip_from_original(
     """
     original = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     original = {name: tensor for name, tensor in original.items() if name not in DERIVED}
-    config = _config_from_shapes(original, num_attention_heads, text_num_attention_heads)
+    config = config_from_shapes(original, num_attention_heads, text_num_attention_heads)
     config.text_config.text_prompt_position = text_prompt_position
     config.label_token_ids = strip_placeholders(class_input_ids, config.text_prompt_length)
     names = id2label or {index: f"LABEL_{index}" for index in range(len(config.label_token_ids))}
@@ -84,7 +84,7 @@ def vita_clip_from_original(
     config.label2id = {name: index for index, name in config.id2label.items()}
 
     model = VitaClipModel(config)
-    _load_strictly(model, tensors_from_original(original))
+    load_strictly(model, tensors_from_original(original))
     return model.eval()
 
 
@@ -153,7 +153,7 @@ def _rename_text_layer(index: int, rest: str, name: str, tensor: torch.Tensor) -
     return {f"{prefix}.{TEXT_LAYER_MODULES[module]}.{kind}": tensor}
 
 
-def _config_from_shapes(
+def config_from_shapes(
     original: dict[str, torch.Tensor], num_attention_heads: int | None, text_num_attention_heads: int | None
 ) -> VitaClipConfig:
     """Everything about the model that the shapes of its tensors say."""
@@ -219,13 +219,21 @@ def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list
     return stripped
 
 
-def _load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
+    """Loads a whole model's weights; raises `ValueError` where they are not exactly the model's in name and shape."""
+    own = model.state_dict()
+    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(
             f"The checkpoint is not a whole Vita-CLIP: missing {missing[:3] or 'nothing'}, unexpected "
             f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
         )
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(tensor.shape)}; expected {tuple(own[name].shape)} by the other tensors."
+            )
+    model.load_state_dict(tensors)
 
 
 def vita_clip_to_original(model: VitaClipModel) -> dict[str, torch.Tensor]:

@@ -1,0 +1,303 @@
+"""The authors' `.pth` files: read without running what is in them, convert, and write."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from .convert import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
+from .labels import load_labels
+from .modeling.adapter_storage_vita_clip import is_prompt
+from .modeling.adapter_vita_clip import locate_base
+from .modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
+from .modeling.labels_vita_clip import tokenize_labels
+from .modeling.modeling_vita_clip import VitaClipModel
+from .modeling.processing_vita_clip import VitaClipProcessor
+
+PREFIX = "module."
+# The released checkpoints start from OpenAI's weights, which the base's are bit for bit. This leaves room for one
+# rounding of float32 on the way, and none for training or for float16.
+BACKBONE_TOLERANCE = 1e-6
+# Between two embeddings of the same token, one of which may have been stored in float16.
+TOKEN_TOLERANCE = 1e-3
+RELEASED_SAMPLING = {"sampling": "strided", "frame_stride": 16}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """
+    What came of a conversion. As text: a report for people.
+
+    Args:
+        folder: where model and processor were written.
+        is_adapter: whether the backbone is the base's, so that the prompts alone were written.
+        max_difference: the largest difference between a weight of the backbone and of the base; `None` where their
+            sizes differ.
+        largest_in: the tensor of the largest difference, or what differs in size.
+        has_processor: whether the base had a processor to write beside the model.
+        num_parameters: written.
+    """
+
+    folder: Path
+    is_adapter: bool
+    max_difference: float | None
+    largest_in: str
+    has_processor: bool
+    num_parameters: int
+
+    def __str__(self) -> str:
+        kind = "an adapter" if self.is_adapter else "a full checkpoint"
+        lines = [f"Wrote {kind} of {self.num_parameters:,} parameters to {self.folder}."]
+        if self.max_difference is None:
+            lines.append(f"Its backbone has other sizes than the base: {self.largest_in}.")
+        elif self.is_adapter:
+            lines.append(f"Its backbone is the base's: the largest difference is {self.max_difference:.3g}.")
+        else:
+            lines.append(
+                f"Its backbone is not the base's: it differs by up to {self.max_difference:.3g}, in {self.largest_in} "
+                f"(an adapter needs {BACKBONE_TOLERANCE:g} at most)."
+            )
+        if not self.has_processor:
+            lines.append("The base has no processor settings: save a VitaClipProcessor into the folder.")
+        return "\n".join(lines)
+
+
+def read_original(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """
+    The weights in an authors' checkpoint, by their names without `module.`; nothing in the file is executed.
+
+    Args:
+        path: `{"model": {...}, ...}` or the weights alone, as `torch.save` wrote them. Large files are mapped into
+            memory, not read, where their format allows it.
+
+    Raises:
+        OSError: no such file.
+        ValueError: the file holds more than tensors and plain data, is damaged, or has no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise OSError(f"{path}: no such file; expected a checkpoint of the authors' code (.pth).")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} was not loaded: it holds more than tensors and plain data, and loading it could run any code. "
+            f"torch says: {_first_line(error)}"
+        ) from error
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a checkpoint written by torch.save, or is damaged: {_first_line(error)}"
+        ) from error
+    weights = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(weights, dict) or not weights or not all(isinstance(t, torch.Tensor) for t in weights.values()):
+        found = f"a dict of {', '.join(map(repr, list(content)[:5]))}" if isinstance(content, dict) else type(content)
+        raise ValueError(f"{path} has no weights: expected tensors by name under 'model', found {found}.")
+    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+
+
+def convert_checkpoint(
+    original: str | os.PathLike,
+    base: str,
+    labels: str | os.PathLike | Sequence[str],
+    out: str | os.PathLike,
+    text_prompt_position: str = "end",
+    revision: str | None = None,
+) -> Conversion:
+    """
+    Converts an authors' checkpoint and saves it with its processor.
+
+    Args:
+        original: their `.pth` file.
+        base: the CLIP it was trained on, such as `"openai/clip-vit-base-patch16"`: a Hub id or a folder.
+        labels: its classes, in order: `"k400"`, a file, or the names; see [`load_labels`].
+        out: the folder to write to. An adapter, where every weight of the backbone differs from the base's by no more
+            than `BACKBONE_TOLERANCE`; else a full checkpoint.
+        text_prompt_position: `"end"`, `"front"` or `"middle"`, which the file does not say.
+        revision: of the base.
+
+    Returns:
+        What was written, and how far the backbone is from the base.
+
+    Raises:
+        OSError: no such file, base or list of labels.
+        ValueError: the file is not safe or not a Vita-CLIP, or the labels are not those it was trained on.
+    """
+    names = load_labels(labels)
+    weights = read_original(original)
+    hub = {"revision": revision or "main"}
+    tokenizer = AutoTokenizer.from_pretrained(locate_base(base), **hub)
+    token_ids = tokenize_labels(tokenizer, names)
+    _check_labels(weights, names, token_ids, Path(original))
+    tensors = tensors_from_original({name: tensor for name, tensor in weights.items() if name not in DERIVED})
+
+    base_config = VitaClipConfig.from_pretrained(locate_base(base), **hub)
+    config = config_from_shapes(weights, *_heads(weights, base_config))
+    config.text_config.text_prompt_position = text_prompt_position
+    differences = _size_differences(config, base_config)
+    if differences:
+        model, distance, largest_in = _build(config, base_config, names, token_ids), None, "; ".join(differences)
+    else:
+        fields = {field: getattr(config, field) for field in PROMPT_FIELDS}
+        fields["id2label"] = dict(enumerate(names))
+        model = VitaClipModel.from_pretrained(
+            locate_base(base), tokenizer=tokenizer, dtype=torch.float32, **hub, **fields
+        )
+        model.config.base_model_name_or_path = os.fspath(base)
+        distance, largest_in = backbone_difference(model, tensors)
+    is_adapter = distance is not None and distance <= BACKBONE_TOLERANCE
+    if is_adapter:
+        # The base keeps its own weights: by them an adapter recognises it.
+        own = {name: tensor for name, tensor in model.state_dict().items() if not is_prompt(name)}
+        tensors = {name: tensor for name, tensor in tensors.items() if is_prompt(name)} | own
+    load_strictly(model, tensors)
+    model.eval().save_pretrained(out, adapter_only=is_adapter)
+    has_processor = _save_processor(base, hub, config.num_frames, out)
+    written = [tensor for name, tensor in model.named_parameters() if is_prompt(name) or not is_adapter]
+    return Conversion(
+        Path(out), is_adapter, distance, largest_in, has_processor, sum(tensor.numel() for tensor in written)
+    )
+
+
+def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
+    """
+    Writes a model as the authors' code would have: `{"model": {"module.NAME": tensor}}`, with the tensors that it
+    derives from others, so that it loads there strictly. Where class names stand is not in the file.
+
+    Args:
+        model: adapter or full checkpoint.
+        path: of the `.pth` file; written whole or not at all.
+
+    Raises:
+        ValueError: the model is of the compact variant, which the authors' code does not have.
+    """
+    path = Path(path)
+    weights = vita_clip_to_original(model)
+    weights.update(_derived_tensors(model))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
+    temporary.replace(path)
+    return path
+
+
+def backbone_difference(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> tuple[float, str]:
+    """
+    The largest difference between the model's base and the same weights among `tensors` (our names), and where it is.
+
+    Raises:
+        ValueError: `tensors` lacks one of them.
+    """
+    own = {name: tensor for name, tensor in model.state_dict().items() if not is_prompt(name)}
+    missing = sorted(own.keys() - tensors.keys())
+    if missing:
+        raise ValueError(f"The checkpoint is not a whole Vita-CLIP: it has no {missing[0]} ({len(missing)} missing).")
+    distances = {name: (tensor - tensors[name].to(tensor.dtype)).abs().max().item() for name, tensor in own.items()}
+    largest = max(distances, key=distances.__getitem__)
+    return distances[largest], largest
+
+
+def _heads(weights: dict[str, torch.Tensor], base: VitaClipConfig) -> tuple[int | None, int | None]:
+    """The base's numbers of heads, where its towers are as wide as the checkpoint's; they are not in the file."""
+    found = []
+    names = ("visual.cls_token", "textual.ln_final.weight")
+    for name, half in zip(names, (base.vision_config, base.text_config), strict=True):
+        width = weights[name].shape[-1] if name in weights else None
+        found.append(half.num_attention_heads if width == half.hidden_size else None)
+    return found[0], found[1]
+
+
+def _size_differences(config: VitaClipConfig, base: VitaClipConfig) -> list[str]:
+    """In words, which sizes of the two are not the same."""
+    sizes = {
+        "vision_config": ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size", "image_size"),
+        "text_config": (
+            *("vocab_size", "hidden_size", "intermediate_size"),
+            *("num_hidden_layers", "max_position_embeddings"),
+        ),
+    }
+    differences = []
+    for half, fields in sizes.items():
+        for field in fields:
+            own, other = getattr(getattr(config, half), field), getattr(getattr(base, half), field)
+            if own != other:
+                differences.append(f"{half}.{field} is {own}, the base's {other}")
+    if config.projection_dim != base.projection_dim:
+        differences.append(f"projection_dim is {config.projection_dim}, the base's {base.projection_dim}")
+    return differences
+
+
+def _build(
+    config: VitaClipConfig, base: VitaClipConfig, labels: list[str], token_ids: list[list[int]]
+) -> VitaClipModel:
+    """A model of other sizes than the base, whose tokenizer it shares."""
+    for field in ("bos_token_id", "eos_token_id", "pad_token_id", "hidden_act"):
+        setattr(config.text_config, field, getattr(base.text_config, field))
+    config.vision_config.hidden_act = base.vision_config.hidden_act
+    config.set_label_names(labels)
+    config.label_token_ids = token_ids
+    return VitaClipModel(config)
+
+
+def _check_labels(weights: dict[str, torch.Tensor], labels: list[str], token_ids: list[list[int]], path: Path) -> None:
+    """
+    Raises `ValueError` where the checkpoint was trained on other classes: by the number of its contexts, and by the
+    embeddings of the class names, which the authors' code stores too.
+    """
+    contexts = weights.get("prompt_learner.ctx")
+    if contexts is not None and contexts.ndim == 3 and len(contexts) != len(labels):
+        raise ValueError(f"{path} was trained on {len(contexts)} classes; the list of labels has {len(labels)}.")
+    stored = weights.get("prompt_learner.token_suffix")
+    embedding = weights.get("textual.token_embedding.weight")
+    if stored is None or embedding is None:
+        return
+    if len(stored) != len(labels):
+        raise ValueError(f"{path} was trained on {len(stored)} classes; the list of labels has {len(labels)}.")
+    for index, ids in enumerate(token_ids):
+        name = torch.tensor(ids[1:])  # after the start token, "name." and the end token, as they are stored
+        if len(name) > stored.shape[1] or (embedding[name] - stored[index, : len(name)]).abs().max() > TOKEN_TOLERANCE:
+            raise ValueError(
+                f"{path} was trained on other classes: class {index} is not {labels[index]!r}. Labels must stand in "
+                "the order of training, and the base must have the tokenizer of training."
+            )
+
+
+def _derived_tensors(model: VitaClipModel) -> dict[str, torch.Tensor]:
+    """Token embeddings around the contexts: start token `(C, 1, D_t)`, and name to end of context `(C, S, D_t)`."""
+    text = model.config.text_config
+    if text.text_prompt_length == 0 or not model.class_prompts.label_token_ids:
+        return {}
+    length = text.max_position_embeddings - 1 - text.text_prompt_length
+    rows = torch.zeros(len(model.class_prompts.label_token_ids), length, dtype=torch.long)
+    for row, ids in zip(rows, model.class_prompts.label_token_ids, strict=True):
+        row[: len(ids) - 1] = torch.tensor(ids[1:])
+    starts = torch.tensor([[ids[0]] for ids in model.class_prompts.label_token_ids])
+    embedding = model.text_model.embeddings.token_embedding.weight.detach().cpu()
+    return dict(zip(DERIVED, (embedding[starts], embedding[rows]), strict=True))
+
+
+def _save_processor(base: str, hub: dict[str, Any], num_frames: int, out: str | os.PathLike) -> bool:
+    """Writes the base's tokenizer and image settings, for clips as the released models were trained on."""
+    try:
+        processor = VitaClipProcessor.from_pretrained(locate_base(base), **hub)
+    except OSError:
+        return False
+    for setting, value in {"num_frames": num_frames, **RELEASED_SAMPLING}.items():
+        setattr(processor.video_processor, setting, value)
+    processor.save_pretrained(out)
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return next(line for line in text.splitlines() if line.strip()).strip()
+
+
+__all__ = ["Conversion", "convert_checkpoint", "read_original", "write_original"]
