@@ -342,7 +342,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         if new.num_contexts_rows:
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None
             carry_over_contexts(self.class_prompts, self.config.label_names, new, labels, start)
-        self.class_prompts = new.to(self.logit_scale.device)
+        self.class_prompts = new.to(device=self.logit_scale.device, dtype=self.logit_scale.dtype)
         self.config.set_label_names(labels)
         self.config.label_token_ids = token_ids
 
