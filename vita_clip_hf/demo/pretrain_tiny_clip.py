@@ -14,6 +14,8 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 
 from vita_clip_hf.demo.motions import MOTIONS, UNSEEN_MOTIONS
 from vita_clip_hf.demo.stills import Still, caption_is_true, draw_caption, draw_still, render_still
+from vita_clip_hf.demo.tiny_clip_card import render_card
 from vita_clip_hf.demo.tiny_clip_evaluation import evaluate_tiny_clip
 from vita_clip_hf.demo.tiny_tokenizer import train_tokenizer
 
@@ -56,6 +59,7 @@ class PretrainingSettings:
     text_layers: int = _setting(2, "layers of the text tower")
     projection: int = _setting(128, "size of the common embedding")
     vocab_size: int = _setting(1000, "tokens at most")
+    pictures: int = _setting(60000, "pictures to train on; their captions are written anew each time")
     held_out: int = _setting(2000, "pictures to measure on")
     seed: int = _setting(0, "of weights, pictures and captions")
 
@@ -125,35 +129,55 @@ def build_image_processor(image_size: int) -> CLIPImageProcessor:
     )
 
 
-def prepare_pictures(stills: list[Still], processor: CLIPImageProcessor) -> torch.Tensor:
-    """Paints stills and passes them through the image processor: (N, 3, image_size, image_size) float32."""
-    pictures = torch.from_numpy(np.stack([render_still(still, PICTURE_SIZE) for still in stills]))
-    return processor(
-        pictures.permute(0, 3, 1, 2), return_tensors="pt", input_data_format="channels_first"
-    ).pixel_values
+def paint_stills(stills: Sequence[Still], processor: CLIPImageProcessor) -> torch.Tensor:
+    """Paints stills and resizes them as the image processor does: (N, 3, image_size, image_size) uint8."""
+
+    def paint(part: Sequence[Still]) -> torch.Tensor:
+        pictures = torch.from_numpy(np.stack([render_still(still, PICTURE_SIZE) for still in part]))
+        pictures = pictures.permute(0, 3, 1, 2)
+        return processor(pictures, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+
+    parts = [stills[start : start + 500] for start in range(0, len(stills), 500)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        painted = tqdm(
+            pool.map(paint, parts), total=len(parts), desc="painting stills", unit="00 stills", unit_scale=5
+        )
+        return torch.cat([part.to(torch.uint8) for part in painted])
 
 
-class StillBatches(Dataset):
-    """Batch number `step` of the training pictures, the same one every time it is asked for."""
+def normalize(pictures: torch.Tensor, processor: CLIPImageProcessor) -> torch.Tensor:
+    """What the image processor does after resizing: (N, 3, H, W) uint8 to float32."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (processor.image_mean, processor.image_std))
+    return (pictures / 255 - mean) / std
 
-    def __init__(self, settings: PretrainingSettings, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor):
-        self.settings, self.tokenizer, self.processor = settings, tokenizer, processor
+
+class CaptionedBatches(Dataset):
+    """Batch number `step` of the training pictures, with captions written for it; the same whenever asked for."""
+
+    def __init__(
+        self,
+        settings: PretrainingSettings,
+        tokenizer: CLIPTokenizer,
+        stills: Sequence[Still],
+        pictures: torch.Tensor,
+    ):
+        self.settings, self.tokenizer, self.stills, self.pictures = settings, tokenizer, stills, pictures
 
     def __len__(self) -> int:
         return self.settings.steps
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, 2, step])
-        stills = [draw_still(rng) for _ in range(self.settings.batch_size)]
+        rows = rng.choice(len(self.stills), self.settings.batch_size, replace=False)
+        stills = [self.stills[row] for row in rows]
         captions = [draw_caption(rng, still) for still in stills]
         others = [[draw_caption(rng, still).text for _ in range(self.settings.more_captions)] for still in stills]
         tokens = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
         truth = caption_is_true(
             np.stack([still.attributes for still in stills]), np.stack([caption.claims for caption in captions])
         )
-        pixel_values = prepare_pictures(stills, self.processor)
         return {
-            "pixel_values": pixel_values,
+            "pictures": self.pictures[torch.from_numpy(rows)],
             "input_ids": tokens.input_ids,
             "truth": torch.from_numpy(truth),
             "words": self._words([[caption.text, *more] for caption, more in zip(captions, others, strict=True)]),
@@ -220,40 +244,63 @@ def build_optimizer(
         if step < settings.warmup_steps:
             return (step + 1) / settings.warmup_steps
         return 0.5 + 0.5 * math.cos(
-            math.pi * (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
+            math.pi * (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
         )
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
-def pretrain(settings: PretrainingSettings, output: str | os.PathLike = TINY_CLIP, log_every: int = 200) -> dict:
+def pretrain(settings: PretrainingSettings, output: str | os.PathLike, log_every: int = 200) -> dict[str, float]:
     """Makes the tiny CLIP and writes it to a folder, which appears, or is replaced, once everything is done.
 
     Args:
         settings: what to make.
-        output: the folder: model, tokenizer, image processor, `log.jsonl`, `figures.json` and the card.
+        output: the folder: model, tokenizer, image processor, settings, `log.jsonl` and a card.
         log_every: steps between two measurements on the held-out pictures.
 
     Returns:
-        The measurement at the end, see `evaluate_tiny_clip`.
+        The last line of the log: step, seconds, mean loss, and what `evaluate_tiny_clip` measures.
     """
     tokenizer, processor = build_tokenizer(settings), build_image_processor(settings.image_size)
     model = build_model(settings, tokenizer)
-    rng = np.random.default_rng([settings.seed, 3])
-    held_out = [draw_still(rng) for _ in range(settings.held_out)]
-    held_out_pixels = prepare_pictures(held_out, processor)
-    # One worker paints ahead while this process trains; on two cores they would otherwise wait for each other.
-    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-    batches = DataLoader(
-        StillBatches(settings, tokenizer, processor), batch_size=None, num_workers=1, prefetch_factor=4
-    )
-    word_head = torch.nn.Linear(settings.vision_width, len(tokenizer))
+    train, held_out = _draw_stills(settings, settings.pictures, 3), _draw_stills(settings, settings.held_out, 4)
+    batches = CaptionedBatches(settings, tokenizer, train, paint_stills(train, processor))
+    held_out_pixels = normalize(paint_stills(held_out, processor), processor)
+
+    def measure() -> dict[str, float]:
+        return evaluate_tiny_clip(model, tokenizer, held_out_pixels, held_out)
+
+    log = _train(model, batches, processor, settings, measure, log_every)
+    visible = sum(int(still.attributes[0]) for still in held_out)
+    card = render_card(asdict(settings), log[-1], sum(weight.numel() for weight in model.parameters()), visible)
+    _save(Path(output), (model, tokenizer, processor), settings, log, card)
+    return log[-1]
+
+
+def _draw_stills(settings: PretrainingSettings, count: int, stream: int) -> list[Still]:
+    rng = np.random.default_rng([settings.seed, stream])
+    return [draw_still(rng) for _ in range(count)]
+
+
+def _train(
+    model: CLIPModel,
+    batches: CaptionedBatches,
+    processor: CLIPImageProcessor,
+    settings: PretrainingSettings,
+    measure: Callable[[], dict[str, float]],
+    log_every: int,
+) -> list[dict[str, float]]:
+    """Trains the model in place; returns the log."""
+    # A worker writes captions ahead; pictures are painted once, as painting costs as much as half a training step.
+    loader = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=8)
+    word_head = torch.nn.Linear(settings.vision_width, model.config.text_config.vocab_size)
     learners = torch.nn.ModuleList([model, word_head])
     optimizer, schedule = build_optimizer(learners, settings)
     log, losses, start = [], [], time.perf_counter()
-    model.train()
-    bar = tqdm(batches, desc="pretraining the tiny CLIP", unit=" steps")
+    learners.train()
+    bar = tqdm(loader, desc="pretraining the tiny CLIP", unit=" steps")
     for step, batch in enumerate(bar, 1):
+        batch["pixel_values"] = normalize(batch.pop("pictures"), processor)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = training_loss(model, word_head, batch, settings)
         optimizer.zero_grad()
@@ -264,36 +311,37 @@ def pretrain(settings: PretrainingSettings, output: str | os.PathLike = TINY_CLI
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         losses.append(loss.item())
+        bar.set_postfix(loss=f"{losses[-1]:.3f}")
         if step % log_every == 0 or step == settings.steps:
-            figures = evaluate_tiny_clip(model, tokenizer, held_out_pixels, held_out)
-            figures = {name: round(value, 4) for name, value in figures.items()}
-            seconds = round(time.perf_counter() - start, 1)
-            log.append({"step": step, "seconds": seconds, "loss": round(float(np.mean(losses)), 4), **figures})
+            line = {"step": step, "seconds": time.perf_counter() - start, "loss": float(np.mean(losses)), **measure()}
+            log.append({name: round(value, 4) for name, value in line.items()})
             bar.write(json.dumps(log[-1]))
             losses.clear()
-        bar.set_postfix(loss=f"{loss.item():.3f}")
-    _save(Path(output), model, tokenizer, processor, settings, log)
-    return log[-1]
+    return log
 
 
 def _save(
     output: Path,
-    model: CLIPModel,
-    tokenizer: CLIPTokenizer,
-    processor: CLIPImageProcessor,
+    parts: tuple[CLIPModel, CLIPTokenizer, CLIPImageProcessor],
     settings: PretrainingSettings,
-    log: list[dict],
+    log: list[dict[str, float]],
+    card: str,
 ) -> None:
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    processor.save_pretrained(unfinished)
-    (unfinished / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
-    (unfinished / "settings.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+    for part in parts:
+        part.save_pretrained(unfinished)
+    files = {
+        "README.md": card,
+        "log.jsonl": "".join(json.dumps(line) + "\n" for line in log),
+        "settings.json": json.dumps(asdict(settings), indent=1) + "\n",
+    }
+    for name, text in files.items():
+        (unfinished / name).write_text(text, encoding="utf-8")
     if output.exists():
         shutil.rmtree(output)
+    (unfinished / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone
     unfinished.replace(output)
 
 
