@@ -25,7 +25,7 @@ CONFIG_FIELDS = (
     "base_model_name_or_path",
     "base_model_revision",
 )
-NO_PROMPTS = {
+NO_PROMPTS: dict[str, Any] = {
     "use_temporal_embedding": False,
     "use_summary_token": False,
     "use_global_prompts": False,

@@ -114,10 +114,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 raise ValueError(f"candidate_labels must be a list of names, found the text {candidate_labels!r}.")
             candidate_labels = tuple(candidate_labels)
             check_label_names(list(candidate_labels))
+        templates: tuple[str, ...] | None = None
         if hypothesis_template is not None:
-            single = isinstance(hypothesis_template, str)
-            hypothesis_template = (hypothesis_template,) if single else tuple(hypothesis_template)
-            check_templates(hypothesis_template)
+            templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
+            check_templates(templates)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, found {top_k}.")
         for name, value in (("window_seconds", window_seconds), ("stride_seconds", stride_seconds), ("fps", fps)):
@@ -129,7 +129,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
             "fps": fps,
             "videos_kwargs": videos_kwargs,
         }
-        text = {"candidate_labels": candidate_labels, "templates": hypothesis_template}
+        text = {"candidate_labels": candidate_labels, "templates": templates}
         ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
         return _given(reading), _given(text), _given(ranking)
 
@@ -243,10 +243,12 @@ class _Frames:
         self.total = len(self._frames) if self._reader is None else self._reader.num_frames
         if self.total == 0:
             raise ValueError("The video has no frames; expected at least 1.")
-        self.fps = fps or (self._reader and self._reader.fps)
-        if not self.fps:
+        if fps is None and self._reader is not None:
+            fps = self._reader.fps
+        if fps is None:
             name = "Frames in memory do" if self._reader is None else f"{self._reader.name} does"
-            raise ValueError(f"{name} not say how many make a second, which windows need: give fps=...")
+            raise ValueError(f"{name} not say how many frames make a second, which windows need: give fps=...")
+        self.fps = fps
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""

@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,6 +59,8 @@ class PublishesToHub:
     """
 
     card_renderer: ClassVar[CardRenderer | None] = None
+    config: VitaClipConfig
+    save_pretrained: Callable[..., None]
 
     def push_to_hub(
         self,
@@ -140,7 +141,7 @@ def upload_checkpoint(
     revision: str | None = None,
     create_pr: bool = False,
     run_as_future: bool = False,
-) -> CommitInfo | Future:
+) -> CommitInfo:
     """
     Uploads a saved checkpoint in one commit: of the folder's files those that belong to one, and nothing else.
 
@@ -148,7 +149,7 @@ def upload_checkpoint(
         folder: with `config.json`, weights, processor, code; the card is written into it.
         repo_id, commit_message, commit_description, private, token, revision, create_pr: see [`PublishesToHub`].
         card: renders the card.
-        run_as_future: upload in the background and return a `Future`.
+        run_as_future: upload in the background and return a `Future` of the commit.
 
     Raises:
         ValueError: the adapter names a base that others cannot load.
@@ -166,6 +167,7 @@ def upload_checkpoint(
         left_alone.append(CARD_FILE)
     else:
         (folder / CARD_FILE).write_text(card(folder, repo_id), encoding="utf-8")
+    options: dict[str, Any] = {"commit_description": commit_description, "run_as_future": run_as_future}
     return api.upload_folder(
         repo_id=repo_id,
         folder_path=folder,
@@ -173,10 +175,9 @@ def upload_checkpoint(
         ignore_patterns=["*/*", *left_alone],  # the patterns would match in sub-folders too
         delete_patterns=[*WEIGHT_PATTERNS, CODE_PATTERN],
         commit_message=commit_message or "Upload model",
-        commit_description=commit_description,
         revision=revision,
         create_pr=create_pr,
-        run_as_future=run_as_future,
+        **options,
     )
 
 

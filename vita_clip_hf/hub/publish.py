@@ -1,7 +1,6 @@
 """Publishing with a whole card: one call for a model in memory, one for a saved folder."""
 
 import os
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def publish(
 
 def publish_folder(
     folder: str | os.PathLike, repo_id: str, details: CardDetails | None = None, **options: Any
-) -> CommitInfo | Future:
+) -> CommitInfo:
     """
     Uploads what `save_pretrained` wrote into a folder in one commit. A README.md there is written anew, unless the
     repository has one that somebody changed.
@@ -49,7 +48,7 @@ def publish_folder(
         folder: of model and processor; files that belong to neither stay behind.
         repo_id, details: as for [`publish`].
         options: `commit_message`, `commit_description`, `private`, `token`, `revision`, `create_pr`, and
-            `run_as_future` to upload in the background.
+            `run_as_future` to upload in the background and get a `Future`.
 
     Raises:
         OSError: the folder holds no checkpoint.

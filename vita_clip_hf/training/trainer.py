@@ -1,6 +1,5 @@
 """transformers' Trainer for Vita-CLIP."""
 
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ class VitaClipTrainer(Trainer):
         revision: str | None = None,
         private: bool | None = None,
         **details: Any,
-    ) -> CommitInfo | Future | None:
+    ) -> CommitInfo | None:
         """
         Saves model and processor into `args.output_dir` and uploads them from there, with code and card, in one commit
         to `args.hub_model_id`, or a repository of the output folder's name. Every process must call it.
