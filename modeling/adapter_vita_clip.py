@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,33 @@ CUSTOM_PIPELINES = {
 # ---- load ----
 
 
+@dataclass
+class _Request:
+    """What `from_pretrained` was asked for."""
+
+    name: str  # as it was given, and as an adapter is to name its base
+    path: str  # as transformers can load it
+    config: VitaClipConfig
+    labels: list[str] | None
+    tokenizer: Any
+    hub: dict[str, Any]  # the arguments that tell how to reach the Hub
+    load_weights: Callable[..., tuple[Any, dict]]
+
+    @property
+    def hub_of_base(self) -> dict[str, Any]:
+        """How to reach the base, which is another repository than the adapter, at the revision it was trained on."""
+        shared = {key: value for key, value in self.hub.items() if key not in ("revision", "subfolder")}
+        return {**shared, "revision": self.config.base_model_revision or "main"}
+
+    def find_tokenizer(self, config: VitaClipConfig) -> Any:
+        """The one that was given, else the base's."""
+        self.tokenizer = self.tokenizer or load_tokenizer(config, self.hub)
+        return self.tokenizer
+
+
 def load_model(
     cls: type,
-    load_weights: Callable[..., Any],
+    load_all: Callable[..., Any],
     name_or_path: str | os.PathLike,
     model_args: tuple,
     config: VitaClipConfig | CLIPConfig | str | os.PathLike | None,
@@ -78,98 +103,88 @@ def load_model(
 
     Args:
         cls: the model class.
-        load_weights: transformers' own `from_pretrained` of that class.
+        load_all: transformers' own `from_pretrained` of that class.
         name_or_path, model_args, config, tokenizer, kwargs: as `VitaClipModel.from_pretrained` got them.
     """
-    name, name_or_path = os.fspath(name_or_path), locate_base(name_or_path)
+    path = locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
     kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
     labels = _requested_labels(kwargs)
-    stored, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub)
+    stored, _ = PreTrainedConfig.get_config_dict(path, **hub)
     if not stored:
-        raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
-    config, kwargs = _load_config(cls, name_or_path, config, hub, kwargs)
+        raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
+    config, kwargs = _load_config(cls, path, config, hub, kwargs)
 
-    def load(weights: str, weights_hub: dict[str, Any]) -> tuple[Any, dict]:
-        return load_weights(weights, *model_args, config=config, output_loading_info=True, **weights_hub, **kwargs)
+    def load_weights(weights: str, weights_hub: dict[str, Any]) -> tuple[Any, dict]:
+        return load_all(weights, *model_args, config=config, output_loading_info=True, **weights_hub, **kwargs)
 
+    request = _Request(os.fspath(name_or_path), path, config, labels, tokenizer, hub, load_weights)
     model_type = stored.get("model_type")
     if model_type == CLIPConfig.model_type:
-        config.base_model_name_or_path = config.base_model_name_or_path or name
-        model, info = _start_from_clip(load, name_or_path, config, labels, tokenizer, hub)
+        model, info = _start_from_clip(request)
     elif model_type == VitaClipConfig.model_type:
-        model, info = _load_trained(load, name_or_path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+        model, info = _load_trained(request, VitaClipConfig(**stored))
     else:
-        raise ValueError(f"{name_or_path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
+        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
     model.freeze_base()
     return (model, info) if return_info else model
 
 
-def _start_from_clip(
-    load: Callable, clip: str, config: VitaClipConfig, labels: list[str] | None, tokenizer: Any, hub: dict
-) -> tuple[Any, dict]:
-    """A model with new prompts on the CLIP checkpoint `clip`."""
-    config.base_model_revision = _commit_of(clip, hub) or hub.get("revision")
+def _start_from_clip(request: _Request) -> tuple[Any, dict]:
+    """New prompts on a CLIP checkpoint."""
+    config, labels = request.config, request.labels
+    config.base_model_name_or_path = config.base_model_name_or_path or request.name
+    config.base_model_revision = _commit_of(request.path, request.hub) or request.hub.get("revision")
     if labels is None and config.has_named_labels and config.label_token_ids is None:
         labels = config.label_names
-    if labels is not None or config.text_prompt_init:
-        tokenizer = tokenizer or load_tokenizer(config, hub)
     if labels is not None:
-        _name_classes(config, labels, tokenizer)
-    model, info = load(clip, hub)
+        config.set_label_names(labels)
+        config.check_labels()
+        config.label_token_ids = tokenize_labels(request.find_tokenizer(config), labels)
+    model, info = request.load_weights(request.path, request.hub)
     model.remember_base()
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
-        words = contexts_from_words(model, tokenizer, config.text_prompt_init)
+        words = contexts_from_words(model, request.find_tokenizer(config), config.text_prompt_init)
         model.class_prompts.contexts.data[..., : len(words), :] = words
     return model, info
 
 
-def _load_trained(
-    load: Callable,
-    name_or_path: str,
-    config: VitaClipConfig,
-    stored: VitaClipConfig,
-    labels: list[str] | None,
-    tokenizer: Any,
-    hub: dict,
-) -> tuple[Any, dict]:
-    """An adapter on its base, or a full checkpoint; `config` is the `stored` one with the user's changes."""
+def _load_trained(request: _Request, stored: VitaClipConfig) -> tuple[Any, dict]:
+    """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
+    config, labels, num_frames = request.config, request.labels, request.config.num_frames
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
     # they were stored, and changed afterwards.
     if labels is None and config.label_names != stored.label_names:
         labels = config.label_names
-    num_frames = config.num_frames
     for field in ("id2label", "label2id", "label_token_ids", "num_frames"):
         setattr(config, field, getattr(stored, field))
 
-    adapter_path = find_file(name_or_path, ADAPTER_FILE, hub)
+    adapter_path = find_file(request.path, ADAPTER_FILE, request.hub)
     if adapter_path is None:
-        model, info = load(name_or_path, hub)
+        model, info = request.load_weights(request.path, request.hub)
     else:
         if config.base_model_name_or_path is None:
-            raise ValueError(f"{name_or_path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
+            raise ValueError(f"{request.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
         base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter_path).parent)
-        shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
-        model, info = load(base, {**shared, "revision": config.base_model_revision or "main"})
+        model, info = request.load_weights(base, request.hub_of_base)
         model.remember_base()
         load_adapter_weights(model, adapter_path)
-    if num_frames != config.num_frames:
+    if num_frames != stored.num_frames:
         model.set_num_frames(num_frames)
-    if labels is not None and labels != config.label_names:
-        model.set_labels(labels, tokenizer or load_tokenizer(model.config, hub))
+    if labels is not None and labels != stored.label_names:
+        model.set_labels(labels, request.find_tokenizer(model.config))
     return model, info
 
 
 def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
     """
-    Puts the prompts of an adapter file on a model whose base is loaded. Prompts of another number of frames are
-    resampled in time.
+    Puts the prompts of an adapter file on a model whose base is loaded.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: its tensors are not those of the model, or were trained on another base, or the model is not in
-            memory.
+        ValueError: its tensors are not those of the model, or were trained on another base, or the model's own
+            prompts are offloaded or quantized.
     """
     state = model.state_dict()
     offloaded = [name for name, tensor in state.items() if tensor.is_meta]
@@ -178,9 +193,15 @@ def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
             f"{path} cannot be loaded on a model that is not in memory; {offloaded[0]} is offloaded. Choose a "
             "device_map without offloading."
         )
+    own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
+    quantized = [name for name, tensor in own.items() if not tensor.is_floating_point()]
+    if quantized:
+        raise ValueError(
+            f"{path} cannot be loaded on quantized prompts; {quantized[0]} is of {own[quantized[0]].dtype}. Quantize "
+            'the base alone: keep the modules "prompts" and "class_prompts" out of the quantization_config.'
+        )
     tensors, base_fingerprint = read_adapter(path)
     check_base(model, base_fingerprint, path)
-    own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
     check_same_tensors(own, tensors, path)
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -267,18 +288,12 @@ def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
     return [by_id[index] for index in range(len(by_id))]
 
 
-def _name_classes(config: VitaClipConfig, labels: list[str], tokenizer: Any) -> None:
-    config.set_label_names(labels)
-    config.check_labels()
-    config.label_token_ids = tokenize_labels(tokenizer, labels)
-
-
 def _load_config(cls: type, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and what of `kwargs` is left for the weights."""
     if not isinstance(config, PreTrainedConfig):
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
-    if not isinstance(config, cls.config_class):
-        config = cls.config_class.from_dict(config.to_dict())
+    is_ours = isinstance(config, cls.config_class)
+    config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
     for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
         if field in kwargs:
             setattr(config, field, kwargs.pop(field))

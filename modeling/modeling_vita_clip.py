@@ -28,7 +28,7 @@ from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
 from .text_vita_clip import ClassPrompts, VitaClipTextModel
-from .vision_vita_clip import VitaClipVisionModel
+from .vision_vita_clip import VitaClipVisionModel, as_clips
 
 
 @dataclass
@@ -140,7 +140,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             ValueError: `pixel_values` of another shape, or with NaN or infinite values (checked on the CPU only:
                 elsewhere the check would wait for the device).
         """
-        pixel_values = self._check_clips(pixel_values)
+        pixel_values = as_clips(pixel_values, self.config.vision_config.num_channels)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         frame_embeds = self.visual_projection(outputs.pooler_output)
         return VitaClipVideoFeatures(
@@ -292,27 +292,6 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         if input_ids is not None:
             return self.get_text_features(input_ids, attention_mask, position_ids, **kwargs)
         return self.get_class_features()
-
-    def _check_clips(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """`(B, T, 3, H, W)` from it or `(B, 3, H, W)`; see the errors of [`VitaClipModel.get_video_features`]."""
-        if pixel_values.ndim == 4:
-            pixel_values = pixel_values[:, None]
-        channels = self.config.vision_config.num_channels
-        if pixel_values.ndim != 5 or pixel_values.shape[2] != channels:
-            raise ValueError(
-                f"pixel_values must be clips of shape (batch, frames, {channels}, height, width), or images without "
-                f"the frames; found {tuple(pixel_values.shape)}."
-            )
-        if 0 in pixel_values.shape[:2]:
-            raise ValueError(f"pixel_values holds no clip or no frame: its shape is {tuple(pixel_values.shape)}.")
-        watched = pixel_values.device.type == "cpu" and not (
-            torch.compiler.is_compiling() or torch.jit.is_tracing() or pixel_values.dtype == torch.uint8
-        )
-        if watched and not torch.isfinite(pixel_values.sum(dtype=torch.float32)):
-            bad = (~torch.isfinite(pixel_values.float())).flatten(2).any(-1).nonzero()
-            where = f"first in clip {bad[0, 0]}, frame {bad[0, 1]}" if len(bad) else "their sum overflows"
-            raise ValueError(f"pixel_values has NaN or infinite values ({where}).")
-        return pixel_values
 
     # ---- classes ----
 

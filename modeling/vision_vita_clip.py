@@ -19,6 +19,37 @@ from .layers_vita_clip import KeysValues, SummaryAttention, VitaClipAttention, V
 CLASS_TOKEN = 0
 
 
+def as_clips(pixel_values: torch.Tensor, num_channels: int) -> torch.Tensor:
+    """
+    Clips, `(B, T, C, H, W)`, from clips or from images, `(B, C, H, W)`, which are clips of one frame.
+
+    Raises:
+        ValueError: `pixel_values` of another shape, or with NaN or infinite values (checked on the CPU only: elsewhere
+            the check would wait for the device).
+    """
+    if pixel_values.ndim == 4:
+        pixel_values = pixel_values[:, None]
+    if pixel_values.ndim != 5 or pixel_values.shape[2] != num_channels:
+        raise ValueError(
+            f"pixel_values must be clips of shape (batch, frames, {num_channels}, height, width), or images without "
+            f"the frames; found {tuple(pixel_values.shape)}."
+        )
+    if 0 in pixel_values.shape[:2]:
+        raise ValueError(f"pixel_values holds no clip or no frame: its shape is {tuple(pixel_values.shape)}.")
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if pixel_values.device.type == "cpu" and pixel_values.is_floating_point() and not in_graph:
+        _check_finite(pixel_values)
+    return pixel_values
+
+
+def _check_finite(clips: torch.Tensor) -> None:
+    # One sum finds out whether there is anything to look for.
+    if not torch.isfinite(clips.sum(dtype=torch.float32)):
+        bad = (~torch.isfinite(clips)).flatten(2).any(-1).nonzero()
+        where = f"first in clip {bad[0, 0]}, frame {bad[0, 1]}" if len(bad) else "their sum overflows"
+        raise ValueError(f"pixel_values has NaN or infinite values ({where}).")
+
+
 def resample_frames(per_frame: torch.Tensor, num_frames: int) -> torch.Tensor:
     """Learned vectors of each frame, `(T, D)`, for a clip of `num_frames` frames: the nearest in time, as released."""
     trained_frames = per_frame.shape[0]
@@ -40,7 +71,7 @@ class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
         """`(B, T, 3, H, W)` -> `(B * T, 1 + patches, D)`."""
         num_frames = pixel_values.shape[1]
         embeddings = super().forward(pixel_values.flatten(0, 1), interpolate_pos_encoding)
-        if not self.config.use_temporal_embedding:
+        if self.temporal_embedding is None:
             return embeddings
         place = resample_frames(self.temporal_embedding, num_frames)
         return (embeddings.unflatten(0, (-1, num_frames)) + place[:, None]).flatten(0, 1)
@@ -104,7 +135,7 @@ class VitaClipVisionLayer(VitaClipEncoderLayer):
         super().__init__(config)
         self.prompts = VisualPrompts(config)
 
-    def forward(
+    def forward(  # type: ignore[override]  # a frame's prompts come from the clip, not from the caller
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
