@@ -47,8 +47,8 @@ class Split:
 
 def make_splits(folder: Path, recipe: Recipe, processor: BaseVideoProcessor, num_workers: int = 2) -> dict[str, Split]:
     """Writes what is not there yet, and decodes all."""
-    train_looks = {"shapes": TRAIN_SHAPES, "colors": TRAIN_COLORS, "combinations": TRAIN_COMBINATIONS}
-    settings = {
+    train_looks: dict[str, Any] = {"shapes": TRAIN_SHAPES, "colors": TRAIN_COLORS, "combinations": TRAIN_COMBINATIONS}
+    settings: dict[str, tuple[int, tuple[str, ...], dict[str, Any]]] = {
         TRAIN: (recipe.train_clips, MOTIONS, train_looks),
         TEST: (recipe.test_clips, MOTIONS, train_looks),
         UNSEEN_LOOKS: (recipe.unseen_looks_clips, MOTIONS, {"shapes": HELD_OUT_SHAPES, "colors": HELD_OUT_COLORS}),

@@ -11,7 +11,7 @@ from ..evaluation import top_k_accuracy
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..training import VitaClipTrainer, VitaClipTrainingArguments
-from .recipe import TINY_CLIP, Recipe, fast_bfloat16
+from .recipe import PROMPTS, TINY_CLIP, Recipe, fast_bfloat16
 
 NUM_EVALUATIONS = 8
 
@@ -25,7 +25,7 @@ def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassifica
         num_frames=recipe.num_frames,
         # At sequences this short, torch's fused attention is slower backwards on a CPU than matrix products are.
         attn_implementation="eager",
-        **recipe.prompts,
+        **{**PROMPTS, **recipe.prompts},
     )
 
 
