@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,6 +127,9 @@ class SwitchesAdapters:
     not need `peft`. The adapter that a model was loaded with, or its new prompts, is called `"default"`.
     """
 
+    config: VitaClipConfig
+    logit_scale: nn.Parameter
+    state_dict: Callable[..., dict[str, torch.Tensor]]
     _active_adapter: str | None = DEFAULT_ADAPTER
     _last_adapter: str = DEFAULT_ADAPTER
 

@@ -17,7 +17,7 @@ class VitaClipPreTrainedModel(CLIPPreTrainedModel):
 
     config: VitaClipConfig
     base_model_prefix = "vita_clip"
-    input_modalities = ("video", "text")
+    input_modalities: tuple[str, ...] = ("video", "text")
     _no_split_modules = [  # noqa: RUF012 - a class variable by transformers' contract
         "CLIPTextEmbeddings",
         "VitaClipEncoderLayer",
