@@ -113,7 +113,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
         if not is_prompt(name):
             rounded = tensor.detach().to(device="cpu", dtype=torch.bfloat16).contiguous()
             digest.update(f"{name}{tuple(rounded.shape)}".encode())
-            digest.update(rounded.view(torch.uint8).numpy())
+            digest.update(rounded.view(torch.uint8).numpy().data)
     return f"sha256:{digest.hexdigest()}"
 
 

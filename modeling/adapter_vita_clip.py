@@ -288,7 +288,7 @@ def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
     return [by_id[index] for index in range(len(by_id))]
 
 
-def _load_config(cls: type, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
+def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and what of `kwargs` is left for the weights."""
     if not isinstance(config, PreTrainedConfig):
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)

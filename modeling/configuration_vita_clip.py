@@ -205,7 +205,7 @@ class VitaClipConfig(CLIPConfig):
                 setattr(self, name, half_class(**fields))
                 getattr(self, name)._attn_implementation = half._attn_implementation
         if kwargs.get("num_labels") is None and self.id2label is not None and self.label2id is None:
-            self.label2id = {name: index for index, name in self.id2label.items()}
+            self.label2id: dict[str, int] | None = {name: index for index, name in self.id2label.items()}
         self.check_labels()
         self.check_prompts()
 

@@ -1,6 +1,7 @@
 """Class names: to tokens, to first contexts, and the cache of what they are encoded to."""
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +43,7 @@ def carry_over_contexts(
     Fills the contexts of `new` class prompts: of names that `old` has, its own; of others `start` `(M, D_t)` in the
     first M places, else the mean of the old ones, else N(0, 0.02). Unified contexts are kept.
     """
-    trained = getattr(old, "contexts", None)
+    trained: Any = getattr(old, "contexts", None)
     if new.config.text_prompt_scope == "unified":
         new.contexts.copy_(trained)
         return

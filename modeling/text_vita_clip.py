@@ -40,7 +40,7 @@ class ClassPrompts(nn.Module):
         self.label_token_ids = label_token_ids or []
         self._check_lengths(label_names)
         if self.num_contexts_rows:
-            shape = (config.text_prompt_length, config.hidden_size)
+            shape: tuple[int, ...] = (config.text_prompt_length, config.hidden_size)
             if config.text_prompt_scope == "class":
                 shape = (len(self.label_token_ids), *shape)
             self.contexts = nn.Parameter(torch.empty(shape))
@@ -123,7 +123,7 @@ class ClassPrompts(nn.Module):
         tokens = token_embedding(input_ids[classes])
         if self.config.text_prompt_length == 0:
             return tokens
-        contexts = self.contexts
+        contexts: torch.Tensor = self.contexts
         if self.config.text_prompt_scope == "class":
             contexts = contexts[classes]
         else:

@@ -1,5 +1,7 @@
 """The vision side of Vita-CLIP: CLIP's vision transformer with summary, local and global prompts in every layer."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -111,9 +113,10 @@ class VisualPrompts(nn.Module):
             tokens differ by frame `(B, T, 1, D)`, local prompts by clip `(B, 1, T, D)`, global ones not at all
             `(1, 1, M_v, D)`.
         """
-        config, prompts = self.config, []
+        config = self.config
+        prompts: list[torch.Tensor] = []
         # c_t = cls_proj(z_{t,0}), shared by the summary and the local prompts.
-        projected = self.cls_projection(class_tokens) if config.uses_cls_projection else None
+        projected: Any = self.cls_projection(class_tokens) if config.uses_cls_projection else None
         if config.use_summary_token:
             # S = c + MHSA(LN(c)) over the frames: one s_t for each frame.
             attended, _ = self.summary_attn(self.summary_layer_norm(projected))
@@ -122,7 +125,7 @@ class VisualPrompts(nn.Module):
             prompts.append(self.global_prompts[None, None])
         if config.use_local_prompts:
             # l_hat_t = l_t + c_t (the paper's equation has z_{t,0} for c_t); every frame sees those of all frames.
-            condition = projected if config.local_prompt_condition == "projection" else class_tokens
+            condition = class_tokens if config.local_prompt_condition == "class_token" else projected
             local_prompts = resample_frames(self.local_prompts, class_tokens.shape[1])
             prompts.append((local_prompts + condition)[:, None])
         return prompts

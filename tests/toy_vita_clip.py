@@ -8,7 +8,6 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from vita_clip_hf import VitaClipConfig, VitaClipModel
 
-
 LABELS = ["ride_bike", "tai chi", "swim"]
 NUM_FRAMES = 4
 IMAGE_SIZE = 16
@@ -23,7 +22,7 @@ ALL_PROMPTS_OFF = {
 
 
 def toy_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer without a single merge: every letter is a token. The end token has the largest id, as CLIP's."""
+    """CLIP's tokenizer without a merge: every letter is a token. The end token has the largest id, as in CLIP."""
     letters = [chr(code) for code in range(33, 127)]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)

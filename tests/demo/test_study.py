@@ -53,9 +53,7 @@ def test_training_changes_prompts_and_nothing_else(output):
     trained = VitaClipForVideoClassification.from_pretrained(output / "adapter")
     untrained = study.build_model(SMALL, list(MOTIONS))
     changed = {
-        name
-        for name, weight in untrained.state_dict().items()
-        if not torch.equal(weight, trained.state_dict()[name])
+        name for name, weight in untrained.state_dict().items() if not torch.equal(weight, trained.state_dict()[name])
     }
     assert changed
     assert changed <= {name for name, weight in untrained.named_parameters() if weight.requires_grad}

@@ -131,7 +131,7 @@ class Distractor:
     """A shape that does nothing: smaller than any mover, and half blended into the background."""
 
     shape: str
-    rgb: tuple[float, float, float]
+    rgb: tuple[float, ...]
     x: float
     y: float
     radius: float
@@ -158,7 +158,7 @@ class ClipSpec:
     motion: str
     shape: str
     color: str
-    rgb: tuple[float, float, float]
+    rgb: tuple[float, ...]
     tilt: float
     path: Path
     distractors: tuple[Distractor, ...]
@@ -302,16 +302,17 @@ def possible_looks(
     return looks
 
 
-def draw_rgb(rng: np.random.Generator, color: str) -> tuple[float, float, float]:
+def draw_rgb(rng: np.random.Generator, color: str) -> tuple[float, ...]:
     """A colour near the named one, as red, green, blue from 0 to 1."""
-    return tuple(map(float, np.clip(COLORS[color] + rng.uniform(-0.04, 0.04, 3), 0, 1)))
+    red, green, blue = map(float, np.clip(COLORS[color] + rng.uniform(-0.04, 0.04, 3), 0, 1))
+    return red, green, blue
 
 
 def draw_distractors(rng: np.random.Generator, looks: Sequence[tuple[str, str]]) -> tuple[Distractor, ...]:
     """None, one or two distractors, each of one of the (shape, colour) looks."""
     distractors = []
     for _ in range(rng.integers(3)):
-        shape, color = looks[rng.integers(len(looks))]
+        shape, color = looks[int(rng.integers(len(looks)))]
         x, y, tilt = rng.uniform(0.05, 0.95), rng.uniform(0.05, 0.95), rng.uniform(-0.4, 0.4)
         radius, opacity = rng.uniform(0.045, 0.06), rng.uniform(0.4, 0.6)
         numbers = (float(number) for number in (x, y, radius, tilt, opacity))
@@ -336,7 +337,7 @@ def draw_spec(
     """
     _check_known("motions", [motion], (*MOTIONS, *UNSEEN_MOTIONS))
     looks = possible_looks(shapes, colors, combinations)
-    shape, color = looks[rng.integers(len(looks))]
+    shape, color = looks[int(rng.integers(len(looks)))]
     first = _FIRST_OF_PAIR.get(motion, motion)
     spec = ClipSpec(
         motion=first,

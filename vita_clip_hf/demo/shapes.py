@@ -114,7 +114,7 @@ def coverage(shape: str, across: np.ndarray, down: np.ndarray, pixels_per_radius
 def paint_shape(
     pictures: np.ndarray,
     shape: str,
-    rgb: tuple[float, float, float],
+    rgb: tuple[float, ...],
     x: np.ndarray | float,
     y: np.ndarray | float,
     radius: np.ndarray | float,
@@ -161,8 +161,8 @@ class Background:
         waves: one tuple a wave: cycles across, cycles down, phase in turns, and the amplitude in red, green, blue.
     """
 
-    color: tuple[float, float, float]
-    waves: tuple[tuple[float, float, float, float, float, float], ...]
+    color: tuple[float, ...]
+    waves: tuple[tuple[float, ...], ...]
 
 
 def draw_background(rng: np.random.Generator) -> Background:
@@ -173,7 +173,8 @@ def draw_background(rng: np.random.Generator) -> Background:
         direction, cycles = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 6.0)
         amplitude = rng.uniform(0.0, 0.04) + rng.uniform(-0.01, 0.01, 3)
         waves.append((cycles * np.cos(direction), cycles * np.sin(direction), rng.uniform(), *amplitude))
-    return Background(tuple(map(float, color)), tuple(tuple(map(float, wave)) for wave in waves))
+    red, green, blue = map(float, color)
+    return Background((red, green, blue), tuple(tuple(map(float, wave)) for wave in waves))
 
 
 def paint_background(background: Background, shift_x: np.ndarray, shift_y: np.ndarray, size: int) -> np.ndarray:

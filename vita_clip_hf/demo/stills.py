@@ -77,7 +77,7 @@ class Still:
 
     shape: str
     color: str
-    rgb: tuple[float, float, float]
+    rgb: tuple[float, ...]
     x: float
     y: float
     radius: float
@@ -108,7 +108,7 @@ def _draw_opacity(rng: np.random.Generator) -> float:
 
 def draw_still(rng: np.random.Generator) -> Still:
     """Draws a picture at random: any shape, colour, size, opacity and place that a frame of a clip may have."""
-    shape, color = _LOOKS[rng.integers(len(_LOOKS))]
+    shape, color = _LOOKS[int(rng.integers(len(_LOOKS)))]
     return Still(
         shape=shape,
         color=color,
@@ -128,7 +128,8 @@ def draw_still(rng: np.random.Generator) -> Still:
 def render_still(still: Still, size: int = 64) -> np.ndarray:
     """Paints a picture: (size, size, 3) uint8, the same every time."""
     picture = paint_background(still.background, np.zeros(1), np.zeros(1), size)
-    for thing in (*still.distractors, still):
+    things: list[Distractor | Still] = [*still.distractors, still]
+    for thing in things:
         paint_shape(picture, thing.shape, thing.rgb, thing.x, thing.y, thing.radius, thing.tilt, thing.opacity)
     grain = still.grain * np.random.default_rng(still.noise_seed).standard_normal((1, size, size), np.float32)
     return to_bytes(picture, grain)[0]
@@ -143,7 +144,7 @@ class Caption:
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _describe_thirds(rng: np.random.Generator, across: int, down: int) -> str:
