@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ PICTURE_SIZE = 64  # pictures are painted as large as clips are, and resized by 
 MAX_TEXT_LENGTH = 77
 
 
-def _setting(default: int | float, meaning: str) -> int | float:
+def _setting(default: int | float, meaning: str) -> Any:
     return field(default=default, metadata={"help": meaning})
 
 
@@ -44,9 +45,9 @@ def _setting(default: int | float, meaning: str) -> int | float:
 class PretrainingSettings:
     """Everything that decides the result."""
 
-    steps: int = _setting(1600, "training steps")
-    batch_size: int = _setting(512, "pictures, each with one caption, a step")
-    learning_rate: float = _setting(2e-3, "highest learning rate, after the warm-up; it falls to 0 as a cosine")
+    steps: int = _setting(2000, "training steps")
+    batch_size: int = _setting(256, "pictures, each with one caption, a step")
+    learning_rate: float = _setting(1.5e-3, "highest learning rate, after the warm-up; it falls to 0 as a cosine")
     warmup_steps: int = _setting(100, "steps over which the learning rate rises")
     weight_decay: float = _setting(0.05, "weight decay of the matrices")
     word_weight: float = _setting(1.0, "weight of guessing the captions' words from the class token of each layer")
@@ -60,7 +61,7 @@ class PretrainingSettings:
     projection: int = _setting(128, "size of the common embedding")
     vocab_size: int = _setting(1000, "tokens at most")
     pictures: int = _setting(60000, "pictures to train on; their captions are written anew each time")
-    held_out: int = _setting(2000, "pictures to measure on")
+    held_out: int = _setting(1000, "pictures to measure on")
     seed: int = _setting(0, "of weights, pictures and captions")
 
 
@@ -263,7 +264,7 @@ def pretrain(settings: PretrainingSettings, output: str | os.PathLike, log_every
     """
     tokenizer, processor = build_tokenizer(settings), build_image_processor(settings.image_size)
     model = build_model(settings, tokenizer)
-    train, held_out = _draw_stills(settings, settings.pictures, 3), _draw_stills(settings, settings.held_out, 4)
+    train, held_out = _draw_stills(settings, settings.pictures, 4), _draw_stills(settings, settings.held_out, 3)
     batches = CaptionedBatches(settings, tokenizer, train, paint_stills(train, processor))
     held_out_pixels = normalize(paint_stills(held_out, processor), processor)
 

@@ -30,7 +30,7 @@ def render_card(
         f"| full caption, 1 of {visible}, top-5 | {100 * figures['retrieval/top5']:.1f} % |",
     ]
     places = [("embedding", "")] + [
-        (f"class token after layer {n}", f"@{n}") for n in range(1, settings["vision_layers"])
+        (f"class token after layer {n}", f"@{n}") for n in range(1, int(settings["vision_layers"]))
     ]
     probes = [
         f"| {where} | "
