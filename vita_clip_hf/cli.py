@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_predict(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -107,6 +108,41 @@ def _run_predict(options: argparse.Namespace) -> None:
             failures.append(video)
     if failures:
         raise OSError(f"{len(failures)} of {len(options.videos)} videos could not be read: {', '.join(failures)}")
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="the authors' checkpoints to this package's format, and back",
+        description="Reads a released checkpoint (.pth; tensors only, nothing in it is executed) and writes an "
+        "adapter where its backbone is the base's, a full checkpoint where it is not. With --to-original the other "
+        "way.",
+        epilog="examples: vita-clip convert k400.pth --base openai/clip-vit-base-patch16 --labels k400 --out k400    "
+        "vita-clip convert --to-original k400 --out back.pth",
+    )
+    parser.add_argument("original", help="the .pth file; with --to-original a folder or Hub id")
+    parser.add_argument("--to-original", action="store_true", help="write a .pth in the authors' layout instead")
+    parser.add_argument("--base", default="openai/clip-vit-base-patch16", help="CLIP (default: %(default)s)")
+    parser.add_argument("--labels", default="k400", help="k400, or a file of class names (default: %(default)s)")
+    parser.add_argument(
+        "--text-prompt-position",
+        choices=("end", "front", "middle"),
+        default="end",
+        help="where the class name stands; the file does not say (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder, or file with --to-original")
+    parser.set_defaults(run=_run_convert)
+
+
+def _run_convert(options: argparse.Namespace) -> None:
+    from .modeling.modeling_vita_clip import VitaClipModel
+    from .original_checkpoints import convert_checkpoint, write_original
+
+    if options.to_original:
+        print(f"written to {write_original(VitaClipModel.from_pretrained(options.original), options.out)}")
+        return
+    position = options.text_prompt_position
+    print(convert_checkpoint(options.original, options.base, options.labels, options.out, position))
 
 
 if __name__ == "__main__":
