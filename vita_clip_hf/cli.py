@@ -47,6 +47,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--quick", action="store_true", help="a minute: all steps on little data, for a first look")
     size.add_argument("--long", action="store_true", help="without the time limit: what the method reaches here")
     size.add_argument("--ablation", action="store_true", help="train the paper's ablation rows over 3 seeds instead")
+    size.add_argument("--variants", action="store_true", help="adapters of every size, and what smallness costs")
     parser.add_argument("--seed", type=int, default=0, help="of order and first values (default: %(default)s)")
     parser.add_argument("--num-workers", type=int, default=2, help="processes for video files (default: %(default)s)")
     parser.set_defaults(run=_run_demo)
@@ -55,12 +56,17 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 def _run_demo(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from .demo.recipe import ABLATION, LONG, QUICK, STANDARD
+    from .demo.recipe import ABLATION, LONG, QUICK, STANDARD, VARIANTS
 
     if options.ablation:
         from .demo.ablation import run_ablation
 
         run_ablation(options.output, ABLATION, num_workers=options.num_workers)
+        return
+    if options.variants:
+        from .demo.variants import run_variants
+
+        run_variants(options.output, VARIANTS, num_workers=options.num_workers)
         return
     from .demo.study import run_demo
 

@@ -7,7 +7,7 @@ import torch
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.data import DecodedClips
-from vita_clip_hf.demo import ablation, study
+from vita_clip_hf.demo import ablation, study, variants
 from vita_clip_hf.demo.motion_shapes import MOTIONS
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import Split
@@ -80,3 +80,13 @@ def test_an_interrupted_ablation_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ablation, "train_prompts", no_training)
     assert ablation.run_ablation(tmp_path, SMALL, num_workers=1) == table
+
+
+def test_smaller_adapters_are_smaller_and_are_measured_from_disk(tmp_path):
+    rows = variants.run_variants(tmp_path, SMALL, num_workers=1)
+    sizes = {(row["variant"], row["precision"]): row["bytes"] for row in rows}
+    for variant in variants.VARIANTS:
+        assert sizes[variant, "float32"] > sizes[variant, "bfloat16"] > sizes[variant, "int8"]
+    for precision in variants.PRECISIONS:
+        assert sizes["compact", precision] < sizes["the paper's", precision]
+    assert (tmp_path / "variants.md").read_text().count("\n") == 2 + len(rows)
