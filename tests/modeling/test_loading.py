@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from toy_vita_clip import LABELS, randomise, save_toy_clip, toy_clips, toy_config, toy_model, toy_tokenizer
 from transformers import (
@@ -12,7 +13,9 @@ from transformers import (
     AutoModelForVideoClassification,
     AutoModelForZeroShotImageClassification,
     BertConfig,
+    CLIPImageProcessor,
     CLIPModel,
+    pipeline,
 )
 from transformers.utils import logging as transformers_logging
 from vita_clip_hf.modeling.adapter_storage_vita_clip import is_prompt
@@ -145,6 +148,23 @@ def test_a_full_checkpoint_gives_the_same_logits(full):
     assert isinstance(classifier, VitaClipForVideoClassification)
     with torch.no_grad():
         assert torch.equal(classifier.eval()(toy_clips()).logits, logits_of(toy_model()))
+
+
+def test_transformers_zero_shot_image_pipeline_takes_an_image_for_a_clip_of_one_frame(full):
+    image_processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    model = AutoModelForZeroShotImageClassification.from_pretrained(full)
+    parts = {"model": model, "tokenizer": toy_tokenizer(), "image_processor": image_processor}
+    image = Image.new("RGB", (20, 16), (200, 60, 30))
+    results = pipeline("zero-shot-image-classification", **parts)(
+        image, candidate_labels=["red", "green"], hypothesis_template="{}."
+    )
+    with torch.no_grad():
+        pixel_values = image_processor(image, return_tensors="pt")["pixel_values"]
+        tokens = toy_tokenizer()(["red.", "green."], padding=True, return_tensors="pt")
+        scores = model(pixel_values, **tokens).logits_per_video.softmax(dim=-1)[0].tolist()
+    assert {row["label"]: row["score"] for row in results} == pytest.approx(
+        dict(zip(("red", "green"), scores, strict=True))
+    )
 
 
 def test_a_full_checkpoint_is_safetensors_only(full):
