@@ -3,7 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, configuration_utils
 
 
 @strict
@@ -125,6 +125,12 @@ class VitaClipTextConfig(CLIPTextConfig):
 PROMPT_FIELDS = (*VitaClipVisionConfig.__annotations__, *VitaClipTextConfig.__annotations__)
 
 
+def _sub_config_spec(config_class: type) -> Any:
+    """A half's class as this version of transformers wants it declared."""
+    wrap = getattr(configuration_utils, "SubConfigSpec", None)
+    return config_class if wrap is None else wrap(config_class=config_class)
+
+
 def _delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
@@ -162,10 +168,12 @@ class VitaClipConfig(CLIPConfig):
 
     model_type = "vita_clip"
     # The same under the two names that transformers has had for it.
-    sub_configs = sub_configs_defaults = {  # noqa: RUF012 - a class variable by transformers' contract
+    sub_configs = {  # noqa: RUF012 - a class variable by transformers' contract
         "vision_config": VitaClipVisionConfig,
         "text_config": VitaClipTextConfig,
     }
+    # transformers 5.20 takes these wrapped only, 5.21 and later in either form, older ones have neither.
+    sub_configs_defaults = {name: _sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
 
     label_token_ids: list[list[int]] | None = None
     base_model_name_or_path: str | None = None
