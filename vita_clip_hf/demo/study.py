@@ -57,7 +57,7 @@ def load_processor(recipe: Recipe) -> VitaClipProcessor:
 
 def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, Any]:
     """
-    Runs the demo and writes data, adapter, `results.json` and pictures into `output`.
+    Runs the demo and writes data, adapter, `results.json`, the training's `log.json` and pictures into `output`.
 
     Returns:
         What is in `results.json`.
@@ -106,6 +106,7 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
         "environment": describe_environment(),
     }
     write_json(output / "results.json", results)
+    write_json(output / "log.json", history)
     draw_pictures(output, history, before[TEST], after[TEST], splits[TEST])
     print_table(results)
     return results
@@ -160,7 +161,7 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Writes a file whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -9,14 +9,17 @@ from transformers import TrainingArguments
 class VitaClipTrainingArguments(TrainingArguments):
     """
     transformers' [`TrainingArguments`] with the released supervised recipe as defaults: 30,000 steps of 256 clips,
-    AdamW with learning rate 4e-4 and weight decay 0.05, cosine to 0 without warm-up, gradients not clipped.
+    AdamW with learning rate 4e-4 and weight decay 0.05, cosine to 0 without warm-up, gradients not clipped. What is
+    added is for clips and prompts.
     """
 
     learning_rate: float = field(default=4e-4, metadata={"help": "AdamW's learning rate at the start."})
     weight_decay: float = field(
         default=0.05, metadata={"help": "AdamW's weight decay, of everything that is learned, as released."}
     )
-    max_steps: int = field(default=30_000, metadata={"help": "Optimizer steps; it overrides num_train_epochs."})
+    max_steps: int = field(
+        default=30_000, metadata={"help": "Optimizer steps; it overrides num_train_epochs unless it is -1."}
+    )
     per_device_train_batch_size: int = field(
         default=32, metadata={"help": "Clips on each device at once; the paper's total is 256."}
     )
@@ -25,3 +28,40 @@ class VitaClipTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Off: the columns of a data set are decoded before the model sees them."}
     )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Off: every step uses every prompt, so DDP need not search for unused ones."}
+    )
+    mixup_alpha: float = field(
+        default=0.0, metadata={"help": "Mixes pairs of clips, in shares drawn from Beta(alpha, alpha); 0 mixes none."}
+    )
+    cutmix_alpha: float = field(
+        default=0.0,
+        metadata={"help": "Puts a box of one clip into another, its area drawn from Beta(alpha, alpha); 0 puts none."},
+    )
+    ema_decay: float | None = field(
+        default=None,
+        metadata={
+            "help": "Keeps a moving average of the prompts, such as 0.999, which is evaluated and saved in the end."
+        },
+    )
+    share_text_features: bool = field(
+        default=True,
+        metadata={
+            "help": "With gradient accumulation, encodes the classes once in an optimizer step, not once a batch. The "
+            "gradients are the same."
+        },
+    )
+    max_bad_videos: float = field(
+        default=0.01,
+        metadata={"help": "With on_bad_video=skip: training stops when more than this share of the files is bad."},
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0, for none, or more.")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1, such as 0.999.")
+        if not 0 <= self.max_bad_videos <= 1:
+            raise ValueError(f"max_bad_videos is {self.max_bad_videos}; expected a share from 0 to 1.")
+        super().__post_init__()

@@ -1,5 +1,9 @@
 """transformers' Trainer for Vita-CLIP."""
 
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,33 +11,127 @@ import torch
 from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import Trainer
+from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from ..data import collate_clips
-from ..hub import CardDetails, publish_folder
+from ..evaluation.video_metrics import VideoMetrics
+from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
+from ..hub import publish_folder
+from ..modeling.adapter_storage_vita_clip import ADAPTER_FILE
+from ..modeling.adapter_vita_clip import load_adapter_weights
 from ..modeling.publishing_vita_clip import check_base_is_public
+from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, remove_leftovers, seal_checkpoint
+from .clip_mixing import ClipMixing
+from .data_wait import DataWait
 from .normalization import PixelNormalization
+from .prompt_average import PromptAverage
+from .recipe_card import describe_training
+from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
+from .shared_text import SharedTextFeatures
+from .skipped_videos import SkippedVideos, write_report
 
 
 class VitaClipTrainer(Trainer):
     """
-    transformers' [`Trainer`] with four differences: clips arrive as bytes and are normalised on the device, weight
-    decay applies to everything that is learned, as in the released recipe, checkpoints hold the adapter, and
-    `push_to_hub` writes this project's card.
+    transformers' [`Trainer`] with what clips and prompts need: clips arrive as bytes and are normalised on the device;
+    weight decay applies to everything that is learned, as in the released recipe; checkpoints hold the adapter, not
+    the base, and one that was cut short is passed over; evaluation averages views and is exact over any number of
+    processes; `push_to_hub` writes this project's card.
 
     Args:
         processing_class: the [`VitaClipProcessor`] or [`VitaClipVideoProcessor`] of the model; it says how pixels are
             normalised and is saved beside the model.
-        args, kwargs: as for [`Trainer`].
+        zero_shot_datasets: further evaluation sets by name, each with class names of its own in `class_names`, which
+            are put into hand-written templates; their figures are `eval_NAME_top_1` and so on.
+        args, kwargs: as for [`Trainer`]. `compute_metrics` is loss, top-1 and top-5 if not given.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, zero_shot_datasets: Mapping[str, Any] | None = None, **kwargs: Any):
         kwargs.setdefault("data_collator", collate_clips)
+        if kwargs.get("compute_metrics") is None:
+            kwargs["compute_metrics"] = VideoMetrics()
         super().__init__(*args, **kwargs)
+        self.loss_is_scaled_for_ga = False  # compute_loss gives the mean of its batch
+        self.label_smoother = None  # compute_loss smooths
+        self.zero_shot_datasets = dict(zero_shot_datasets or {})
         self._normalize = PixelNormalization.of(self.processing_class) if self.processing_class is not None else None
+        num_classes = len(self._bare_model().config.label_names)
+        self._mix = ClipMixing(num_classes, self.args.mixup_alpha, self.args.cutmix_alpha)
+        self._shared_text = SharedTextFeatures()
+        self._zero_shot_texts: torch.Tensor | None = None  # while a set with classes of its own is evaluated
+        self._data_wait = DataWait()
+        self._skipped = SkippedVideos(
+            self.args.output_dir, self.args.process_index, _length(self.train_dataset), self.args.max_bad_videos
+        )
+        if self.args.ema_decay is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError(
+                "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
+            )
+        self._average = None if self.args.ema_decay is None else PromptAverage(self.args.ema_decay)
+        if self._average is not None:
+            self.add_callback(self._average)
+
+    def _bare_model(self) -> Any:
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    # ---- the run ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
+        """
+        Trains, from the start or from a checkpoint.
+
+        Args:
+            resume_from_checkpoint: a checkpoint's folder; or `True` for the newest whole one in `args.output_dir`.
+            kwargs: as for [`Trainer.train`].
+
+        Raises:
+            OSError: the checkpoint is damaged, or a checkpoint cannot be written.
+            ValueError: there is no checkpoint to resume from, or too many videos are bad.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = self._last_checkpoint()
+        elif resume_from_checkpoint and (damage := find_damage(resume_from_checkpoint)):
+            raise OSError(f"Training cannot go on from {resume_from_checkpoint}: {damage}.")
+        if self.args.should_save:
+            remove_leftovers(self.args.output_dir)
+        self._skipped.start(resumed=bool(resume_from_checkpoint))
+        try:
+            output = super().train(resume_from_checkpoint or None, **kwargs)
+        finally:
+            self._shared_text.forget()
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            write_report(self.args.output_dir)
+        return output
+
+    def _last_checkpoint(self) -> str:
+        last = find_last_checkpoint(self.args.output_dir)
+        if last is None:
+            found = [folder.name for folder in list_checkpoints(self.args.output_dir)]
+            raise ValueError(
+                f"There is no whole checkpoint in {self.args.output_dir} to resume from; found {found or 'none'}."
+            )
+        return last
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """The batches of one optimizer step; the time until they are there is counted as waiting."""
+        with self._data_wait.waiting():
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Adds to the log of training the share of time in which it waited for clips."""
+        if "loss" in logs:
+            logs["data_wait"] = round(self._data_wait.take_share(), 4)
+        super().log(logs, *args, **kwargs)
+
+    # ---- one batch ----
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
+        skipped = inputs.pop("skipped", [])
         pixel_values = inputs["pixel_values"]
+        if self.model.training:
+            self._skipped.add(skipped, len(pixel_values))
         if pixel_values.dtype == torch.uint8:
             if self._normalize is None:
                 raise ValueError(
@@ -41,11 +139,187 @@ class VitaClipTrainer(Trainer):
                     "which says how they are normalised."
                 )
             inputs["pixel_values"] = self._normalize(pixel_values)
+        if self.model.training:
+            inputs["pixel_values"], inputs["labels"] = self._mix(inputs["pixel_values"], inputs["labels"])
         return inputs
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Cross-entropy, with label smoothing where asked for; the mean over the batch."""
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        shares_text = self.model.training and self._can_share_text()
+        is_last = self.accelerator.gradient_state.sync_gradients
+        if shares_text:
+            with self.compute_loss_context_manager():
+                inputs["text_embeds"] = self._shared_text.features_for(self._bare_model(), is_last)
+        outputs = model(**inputs)
+        loss = nn.functional.cross_entropy(
+            logits_of(outputs), labels, label_smoothing=self.args.label_smoothing_factor
+        )
+        if shares_text and is_last:
+            scaler = getattr(self.accelerator, "scaler", None)
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            loss = loss + self._shared_text.settle(self.current_gradient_accumulation_steps, scale)
+        return (loss, outputs) if return_outputs else loss
+
+    def _can_share_text(self) -> bool:
+        """DeepSpeed and FSDP hold the text tower in pieces that only their own forward pass puts together."""
+        return (
+            self.args.share_text_features
+            and self.args.gradient_accumulation_steps > 1
+            and self.args.n_gpu <= 1
+            and not self.is_deepspeed_enabled
+            and not self.is_fsdp_enabled
+        )
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """All that is learned decays: the released recipe has one parameter group."""
         return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+    # ---- evaluation ----
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict:
+        """
+        Evaluates on `eval_dataset`, and on the zero-shot sets beside it where the trainer's own is evaluated. With
+        `ema_decay`, what is evaluated is the average of the prompts.
+        """
+        averaged = nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
+        beside = self.zero_shot_datasets if eval_dataset is None else {}
+        with averaged:
+            metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+            for name, dataset in beside.items():
+                metrics |= self.evaluate_zero_shot(dataset, f"{metric_key_prefix}_{name}")
+        return metrics
+
+    def evaluate_zero_shot(self, dataset: Any, metric_key_prefix: str = "zero_shot") -> dict[str, float]:
+        """
+        Evaluates on classes that have no learned contexts.
+
+        Args:
+            dataset: as the Trainer's, with its class names in `class_names`.
+            metric_key_prefix: of the figures.
+        """
+        tokenizer = getattr(self.processing_class, "tokenizer", None)
+        if tokenizer is None:
+            raise ValueError("Zero-shot evaluation needs a tokenizer: give the trainer a VitaClipProcessor.")
+        model = self._bare_model()
+        self._zero_shot_texts = embed_labels(model, tokenizer, dataset.class_names, VIDEO_TEMPLATES)
+        try:
+            return super().evaluate(dataset, metric_key_prefix=metric_key_prefix)
+        finally:
+            self._zero_shot_texts = None
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """
+        Logits `(B, C)` of clips `(B, T, 3, H, W)` or of several views of each, `(B, V, T, 3, H, W)`, averaged. The
+        loss is left to the metrics, which see each sample once: a mean of batch means would not.
+        """
+        if prediction_loss_only:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.pop("labels")
+        if self._zero_shot_texts is not None:
+            inputs["text_embeds"] = self._zero_shot_texts
+        with torch.no_grad(), self.compute_loss_context_manager():
+            logits = logits_of(model(**inputs))
+        return None, logits.float().contiguous(), labels
+
+    # ---- checkpoints ----
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        run_folder = self._get_output_dir(trial)
+        folder = Path(run_folder) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)  # one that was cut short
+        self.accelerator.wait_for_everyone()
+        # The Trainer deletes old checkpoints before this one is sealed; a kill between the two would lose both.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save and self._average is not None:
+                self._average.save(folder)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal_checkpoint(folder)
+        except (OSError, RuntimeError) as error:  # torch.save gives a RuntimeError for a full disk
+            self._report_failed_save(folder, error)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(run_folder, limit, self.state.best_model_checkpoint, use_mtime=True)
+
+    def _report_failed_save(self, folder: Path, error: Exception) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        last = find_last_checkpoint(folder.parent)
+        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
+        raise OSError(
+            f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
+            + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
+        ) from error
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """
+        Saves adapter, configuration and processor. Outside of checkpoints the prompts are their average, with
+        `ema_decay`. Every process must call it.
+        """
+        in_checkpoint = output_dir is not None and Path(output_dir).name.startswith("checkpoint-")
+        averaged = (
+            nullcontext()
+            if self._average is None or in_checkpoint
+            else self._average.in_place_of_weights(self._bare_model())
+        )
+        with averaged:
+            if not self.is_fsdp_enabled:
+                super().save_model(output_dir, _internal_call)
+                return
+            # Whatever the state_dict_type, an adapter is one small file.
+            self._save(output_dir or self.args.output_dir, gather_state(self.model))
+            if self.args.push_to_hub and not _internal_call:
+                self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_fsdp_enabled:
+            # The Trainer's own also writes the whole model, base and all.
+            save_sharded_optimizer(self, output_dir)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self._load_weights(resume_from_checkpoint, model)
+        if self._average is not None:
+            self._average.load(Path(resume_from_checkpoint), self._bare_model())
+
+    def _load_weights(self, folder: str, model: nn.Module | None = None) -> None:
+        adapter = os.path.join(folder, ADAPTER_FILE)
+        if not os.path.isfile(adapter):
+            super()._load_from_checkpoint(folder, model)  # a model without a base is saved whole
+        elif self.is_fsdp_enabled:
+            load_sharded_adapter(self.model if model is None else model, adapter)
+        else:
+            load_adapter_weights(self._bare_model(), adapter)
+
+    def _load_best_model(self) -> None:
+        folder = self.state.best_model_checkpoint
+        if not os.path.isfile(os.path.join(folder, ADAPTER_FILE)) or self.is_deepspeed_enabled:
+            super()._load_best_model()
+            return
+        self._load_weights(folder)
+        if self._average is not None:  # it is what was measured to be the best
+            self._average.load(Path(folder), self._bare_model())
+
+    # ---- the Hub ----
 
     def push_to_hub(
         self,
@@ -73,11 +347,9 @@ class VitaClipTrainer(Trainer):
         Raises:
             ValueError: the adapter names a base that others cannot load.
         """
-        model = self.accelerator.unwrap_model(self.model)
+        model = self._bare_model()
         if model.config.base_model_name_or_path is not None:
             check_base_is_public(model.config)
-        details.setdefault("training", self._describe_training())
-        card = CardDetails(**details)
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
@@ -85,7 +357,7 @@ class VitaClipTrainer(Trainer):
         return publish_folder(
             self.args.output_dir,
             self.args.hub_model_id or Path(self.args.output_dir).resolve().name,
-            card,
+            describe_training(self.args, self.state, details),
             commit_message=commit_message,
             token=token or self.args.hub_token,
             revision=revision or self.args.hub_revision,
@@ -93,22 +365,11 @@ class VitaClipTrainer(Trainer):
             run_as_future=not blocking,
         )
 
-    def _describe_training(self) -> dict[str, Any]:
-        """The recipe, and what the last evaluation said, as rows of the card."""
-        precision = "bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else "float32"
-        recipe: dict[str, Any] = {
-            "steps": self.state.global_step,
-            "clips in a step": self.args.train_batch_size
-            * self.args.gradient_accumulation_steps
-            * self.args.world_size,
-            "learning rate": self.args.learning_rate,
-            "schedule": str(getattr(self.args.lr_scheduler_type, "value", self.args.lr_scheduler_type)),
-            "weight decay": self.args.weight_decay,
-            "precision": precision,
-            "seed": self.args.seed,
-        }
-        evaluations = [entry for entry in self.state.log_history if "eval_loss" in entry]
-        speed = ("_runtime", "_per_second")
-        last = {name: value for name, value in (evaluations or [{}])[-1].items() if not name.endswith(speed)}
-        measured = {name: f"{value:.4g}" for name, value in last.items() if name.startswith("eval_")}
-        return {**recipe, **{f"evaluation: {name.removeprefix('eval_')}": value for name, value in measured.items()}}
+
+def logits_of(outputs: Any) -> torch.Tensor:
+    """`(B, C)` from the output of either model class."""
+    return outputs["logits"] if "logits" in outputs else outputs["logits_per_video"]
+
+
+def _length(dataset: Any) -> int | None:
+    return len(dataset) if hasattr(dataset, "__len__") else None

@@ -1,0 +1,160 @@
+"""Checkpoints: what they hold, and that a run survives what happens to it."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_training import toy_arguments, toy_data, toy_trainer
+from toy_vita_clip import save_toy_clip
+
+from vita_clip_hf.training import checkpoints
+from vita_clip_hf.training.checkpoints import FILE_LIST, find_damage, find_last_checkpoint, list_checkpoints
+
+WAYS_TO_DIE = ("step", "first_step", "adapter", "optimizer", "rng", "seal")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return save_toy_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def drill(clip, tmp_path_factory) -> dict:
+    """Runs that were killed with SIGKILL and resumed, and one that was left alone."""
+    program = Path(__file__).parents[1] / "checkpoint_drill.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # a fork and OpenMP do not go together
+    command = [sys.executable, str(program), str(clip), str(tmp_path_factory.mktemp("drill"))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert results["whole"] is not None
+    return results
+
+
+@pytest.mark.parametrize("way", WAYS_TO_DIE)
+def test_a_killed_run_resumed_ends_with_the_same_bits(drill, way):
+    result = drill["ways"][way]
+    assert result["killed"] == -9, result["log"]
+    assert result["resumed"] == 0, result["log"]
+    assert result["adapter"] == drill["whole"]
+
+
+@pytest.mark.parametrize("way", ["adapter", "optimizer", "rng", "seal"])
+def test_a_checkpoint_cut_short_is_passed_over_with_a_warning(drill, way):
+    result = drill["ways"][way]
+    assert f"{result['left'][-1]} is passed over" in result["log"]
+
+
+def trained(clip, folder, **settings):
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, **settings}
+    trainer = toy_trainer(clip, toy_arguments(folder, **settings))
+    trainer.train()
+    return trainer
+
+
+def test_a_checkpoint_holds_the_adapter_and_no_base(clip, tmp_path):
+    trainer = trained(clip, tmp_path)
+    learned = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    size = sum(weight.numel() for weight in learned.values())
+    folder = tmp_path / "checkpoint-6"
+    assert learned.keys() <= load_file(folder / "adapter_model.safetensors").keys()
+    assert (folder / "adapter_model.safetensors").stat().st_size < 4 * size + 10_000
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"].values()
+    assert sum(moment.numel() for moments in state for moment in moments.values()) == 2 * size + len(learned)
+    others = ("adapter_model.safetensors", "optimizer.pt")
+    rest = sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".py" and path.name not in others)
+    assert rest < 40_000
+    assert not (folder / "model.safetensors").exists()
+    assert find_damage(folder) is None
+
+
+def test_damage_of_every_kind_is_found(clip, tmp_path):
+    trained(clip, tmp_path, max_steps=2)
+    folder = tmp_path / "checkpoint-2"
+    optimizer = folder / "optimizer.pt"
+    content = optimizer.read_bytes()
+    optimizer.write_bytes(content[: len(content) // 2])
+    assert f"{len(content)} were written" in find_damage(folder)
+    optimizer.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "checksum" in find_damage(folder)
+    optimizer.unlink()
+    assert "optimizer.pt is missing" in find_damage(folder)
+    optimizer.write_bytes(content)
+    assert find_damage(folder) is None
+    (folder / FILE_LIST).unlink()
+    assert FILE_LIST in find_damage(folder)
+
+
+def test_a_truncated_checkpoint_gives_way_to_the_one_before(clip, tmp_path, caplog):
+    trained(clip, tmp_path, save_total_limit=2)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["checkpoint-4", "checkpoint-6"]
+    os.truncate(tmp_path / "checkpoint-6" / "adapter_model.safetensors", 100)
+    assert find_last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert "checkpoint-6 is passed over: adapter_model.safetensors has 100 bytes" in caplog.text
+
+
+def test_resuming_from_a_named_damaged_checkpoint_is_an_error(clip, tmp_path):
+    trainer = trained(clip, tmp_path, max_steps=2)
+    (tmp_path / "checkpoint-2" / "scheduler.pt").unlink()
+    with pytest.raises(OSError, match="pt is missing"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_nothing_to_resume_from_is_an_error(clip, tmp_path):
+    with pytest.raises(ValueError, match="no whole checkpoint"):
+        toy_trainer(clip, toy_arguments(tmp_path)).train(resume_from_checkpoint=True)
+
+
+def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(clip, tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_until_full(value, path, *args, **kwargs):
+        if "checkpoint-4" not in str(path):
+            return save(value, path, *args, **kwargs)
+        save(value, path, *args, **kwargs)
+        os.truncate(path, 10)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(torch, "save", save_until_full)
+    with pytest.raises(OSError, match=r"checkpoint-4 could not be written.*No space left.*MiB are free.*checkpoint-2"):
+        trained(clip, tmp_path, save_total_limit=1)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["checkpoint-2"]
+    assert find_damage(tmp_path / "checkpoint-2") is None
+
+
+def test_leftovers_of_a_killed_run_are_removed(clip, tmp_path):
+    leftover = tmp_path / ".checkpoint-4-abc"
+    leftover.mkdir(parents=True)
+    trained(clip, tmp_path, max_steps=1)
+    assert not leftover.exists()
+
+
+def test_the_file_list_is_written_last(clip, tmp_path, monkeypatch):
+    flushed = []
+    flush = checkpoints._flush
+    monkeypatch.setattr(checkpoints, "_flush", lambda path: (flushed.append(path.name), flush(path)))
+    trained(clip, tmp_path, max_steps=2)
+    assert flushed[-1] == f".{FILE_LIST}"
+    assert {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"} <= set(flushed[:-1])
+
+
+def test_the_best_adapter_is_loaded_at_the_end(clip, tmp_path):
+    settings = {
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "learning_rate": 0.3,  # so high that the last is not the best
+    }
+    arguments = toy_arguments(tmp_path, max_steps=6, save_strategy="steps", save_steps=2, **settings)
+    trainer = toy_trainer(clip, arguments, eval_dataset=toy_data(6, seed=1))
+    trainer.train()
+    measured = {entry["step"]: entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
+    assert trainer.state.best_global_step == min(measured, key=measured.get)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(measured.values()), abs=1e-6)

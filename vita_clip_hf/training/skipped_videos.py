@@ -1,0 +1,87 @@
+"""Videos that could not be read while training went on: counted, named in a report, and too many stop the run."""
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+REPORT = "skipped_videos.json"
+
+
+class SkippedVideos:
+    """
+    What one process had to replace. Each file is written down as it is met, so that a killed run has its list too.
+
+    Args:
+        folder: of the run.
+        rank: of the process.
+        num_videos: of the data set; `None` where it is not known, as of a stream.
+        max_share: of the files that may be bad, from 0 to 1.
+    """
+
+    def __init__(self, folder: str | Path, rank: int, num_videos: int | None, max_share: float):
+        self._folder, self._path = Path(folder), Path(folder) / f".skipped_videos-{rank}.jsonl"
+        self._num_videos, self._max_share = num_videos, max_share
+        self._seen = 0
+        self.reasons: dict[str, str] = {}
+
+    def start(self, resumed: bool) -> None:
+        """Begins a run: what an earlier one met counts where this one goes on with it."""
+        self.reasons = read_skipped(self._path) if resumed else {}
+        if not resumed:
+            self._path.unlink(missing_ok=True)
+
+    def add(self, skipped: Iterable[tuple[str, str]], batch_size: int) -> None:
+        """
+        Takes note of what was replaced in a batch.
+
+        Raises:
+            ValueError: too large a share of the videos is bad.
+        """
+        self._seen += batch_size
+        for video, reason in skipped:
+            if video in self.reasons:
+                continue
+            self.reasons[video] = reason
+            logger.warning(f"{video} is skipped: {reason}")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"video": video, "reason": reason}) + "\n")
+        # A stream's length is not known: what was seen stands for it, once that is enough to judge by.
+        of = self._num_videos or max(self._seen, 1000)
+        if len(self.reasons) > self._max_share * of:
+            examples = "; ".join(f"{video}: {reason}" for video, reason in list(self.reasons.items())[:3])
+            raise ValueError(
+                f"{len(self.reasons)} videos of {of} could not be read, more than the share of {self._max_share:.1%} "
+                f"that max_bad_videos allows. {examples}. All are in {self._path}; `vita-clip data check` writes a "
+                "list without them."
+            )
+
+
+def read_skipped(path: Path) -> dict[str, str]:
+    """Reasons by video from one process's file; a line that a kill cut short is left out."""
+    reasons = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        reasons[entry["video"]] = entry["reason"]
+    return reasons
+
+
+def write_report(folder: str | Path) -> Path | None:
+    """Merges what all processes met into one report; `None` where nothing was skipped. Returns its path."""
+    folder, reasons = Path(folder), {}
+    for path in sorted(folder.glob(".skipped_videos-*.jsonl")):
+        reasons |= read_skipped(path)
+    if not reasons:
+        return None
+    report, temporary = folder / REPORT, folder / f".{REPORT}"
+    entries = [{"video": video, "reason": reason} for video, reason in sorted(reasons.items())]
+    temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(report)
+    logger.warning(f"{len(entries)} videos could not be read and were replaced by others; they are in {report}.")
+    return report
