@@ -1,7 +1,7 @@
 """
-What several processes do together: `accelerate launch ... distributed_run.py CLIP FOLDER` trains and evaluates, and
-the first process writes `result.json`: losses, and the figures of an evaluation over a number of clips that does not
-divide evenly.
+What several processes do together: `accelerate launch ... distributed_run.py CLIP FOLDER WORLD` trains, saves, goes on
+from a checkpoint and evaluates 7 videos of 3 views each, a number that does not divide evenly. The first process
+writes `result.json`: the losses, and the evaluation's figures.
 """
 
 import json
@@ -13,27 +13,33 @@ from toy_training import losses_of, toy_arguments, toy_data, toy_trainer
 
 from vita_clip_hf.data import DecodedClips
 
-NUM_EVALUATED, NUM_VIEWS, GLOBAL_BATCH = 7, 3, 4
+NUM_EVALUATED, NUM_VIEWS, GLOBAL_BATCH, STEPS = 7, 3, 4, 10
 
 
 def views() -> DecodedClips:
-    """7 videos of 3 views each: uint8 `(7, 3, T, 3, H, W)`."""
+    """uint8 `(7, 3, T, 3, H, W)`."""
     clips = toy_data(NUM_EVALUATED * NUM_VIEWS, seed=1)
     return DecodedClips(clips.pixel_values.unflatten(0, (NUM_EVALUATED, NUM_VIEWS)), clips.labels[:NUM_EVALUATED])
 
 
 def main(clip: str, folder: Path, world: int) -> None:
-    arguments = toy_arguments(
-        folder, per_device_train_batch_size=GLOBAL_BATCH // world, per_device_eval_batch_size=2, max_steps=10
-    )
-    trainer = toy_trainer(clip, arguments, train_dataset=toy_data(12), eval_dataset=views())
-    assert trainer.args.world_size == world
-    trainer.train()
+    settings = {
+        "per_device_train_batch_size": GLOBAL_BATCH // world,
+        "save_strategy": "steps",
+        "save_steps": STEPS // 2,
+    }
+    for resume in (False, True):  # the second time the last half is trained again
+        arguments = toy_arguments(folder, per_device_eval_batch_size=2, max_steps=STEPS, **settings)
+        trainer = toy_trainer(clip, arguments, train_dataset=toy_data(12), eval_dataset=views())
+        if trainer.args.world_size != world:
+            raise RuntimeError(f"{trainer.args.world_size} processes came up; expected {world}.")
+        trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STEPS // 2}") if resume else None)
+        trainer.save_model(str(folder / ("resumed" if resume else "straight")))
     figures = trainer.evaluate()
-    trainer.save_model()
     if trainer.is_world_process_zero():
         kept = {name: value for name, value in figures.items() if "top" in name or name == "eval_loss"}
-        (folder / "result.json").write_text(json.dumps({"losses": losses_of(trainer).tolist(), "figures": kept}))
+        result = {"losses": losses_of(trainer).tolist(), "figures": kept}
+        (folder / "result.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

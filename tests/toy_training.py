@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from toy_vita_clip import IMAGE_SIZE, LABELS, NUM_FRAMES, toy_tokenizer
+from toy_vita_clip import IMAGE_SIZE, NUM_FRAMES, toy_tokenizer
 from vita_clip_hf.modeling.video_processing_vita_clip import VitaClipVideoProcessor
 
 from vita_clip_hf import VitaClipForVideoClassification
@@ -12,6 +12,7 @@ from vita_clip_hf.data import DecodedClips
 from vita_clip_hf.training import VitaClipTrainer, VitaClipTrainingArguments
 
 NUM_CLIPS = 10
+LABELS = ["ride bike", "swim", "tai chi", "run", "jump", "sit", "eat", "wave", "kick"]
 
 
 def toy_data(num_clips: int = NUM_CLIPS, seed: int = 0) -> DecodedClips:

@@ -1,0 +1,229 @@
+"""What the Trainer offers beside the recipe: each option does what it says, and nothing where it is off."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import Dataset
+from toy_training import LABELS, losses_of, toy_arguments, toy_data, toy_trainer
+from toy_vita_clip import save_toy_clip, toy_tokenizer
+from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
+
+from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.training import VitaClipTrainingArguments
+from vita_clip_hf.training.clip_mixing import ClipMixing
+from vita_clip_hf.training.data_wait import DataWait
+from vita_clip_hf.training.skipped_videos import REPORT
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return save_toy_clip(tmp_path_factory.mktemp("clip"))
+
+
+def prompts_of(trainer) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+
+
+# ---- text features once a step ----
+
+
+@pytest.mark.parametrize("accumulation", [2, 3])
+def test_shared_text_features_change_no_loss_and_no_weight(clip, tmp_path, accumulation):
+    """With 10 clips in batches of 2, the last step of an epoch has fewer batches where 3 are accumulated."""
+    results = []
+    for shared in (False, True):
+        settings = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 2, "max_steps": 6}
+        trainer = toy_trainer(clip, toy_arguments(tmp_path, share_text_features=shared, optim="sgd", **settings))
+        trainer.train()
+        results.append((losses_of(trainer), prompts_of(trainer)))
+    (plain_losses, plain), (shared_losses, shared) = results
+    torch.testing.assert_close(shared_losses, plain_losses, atol=1e-6, rtol=1e-6)
+    for name, weight in plain.items():
+        torch.testing.assert_close(shared[name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_shared_text_features_are_encoded_once_a_step(clip, tmp_path):
+    trainer = toy_trainer(
+        clip, toy_arguments(tmp_path, gradient_accumulation_steps=5, per_device_train_batch_size=2, max_steps=4)
+    )
+    calls = []
+    trainer.model.text_model.register_forward_hook(lambda *_: calls.append(1))
+    trainer.train()
+    assert len(calls) == 4
+
+
+# ---- labels and mixing ----
+
+
+def test_label_smoothing_is_torchs(clip, tmp_path):
+    data = toy_data(4)
+    trainer = toy_trainer(clip, toy_arguments(tmp_path, label_smoothing_factor=0.3, max_steps=1), train_dataset=data)
+    with torch.no_grad():
+        logits = trainer.model(trainer._normalize(data.pixel_values)).logits
+    expected = torch.nn.functional.cross_entropy(logits, data.labels, label_smoothing=0.3)
+    trainer.train()
+    torch.testing.assert_close(losses_of(trainer)[0].float(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
+def test_mixed_labels_say_what_is_in_a_clip(mixup, cutmix):
+    """Clip i is all pixels i and class i: the mean of a mixed clip is the mean of its labels."""
+    torch.manual_seed(0)
+    clips = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 2, 3, 8, 8).clone()
+    mixing = ClipMixing(4, mixup, cutmix)
+    seen = set()
+    for _ in range(8):
+        mixed, shares = mixing(clips, torch.arange(4))
+        assert shares.shape == (4, 4)
+        torch.testing.assert_close(shares.sum(1), torch.ones(4))
+        torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), shares @ torch.arange(4.0))
+        torch.testing.assert_close(mixed[:, 0], mixed[:, 1])  # every frame alike
+        seen.add(round(shares.diag()[0].item(), 3))
+    assert len(seen) > 2
+
+
+def test_no_mixing_touches_nothing():
+    clips, labels = torch.rand(2, 2, 3, 4, 4), torch.tensor([0, 1])
+    mixed, same = ClipMixing(2)(clips, labels)
+    assert mixed is clips
+    assert same is labels
+
+
+def test_evaluation_is_never_mixed(clip, tmp_path):
+    plain = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=toy_data()).evaluate()
+    mixing = toy_trainer(clip, toy_arguments(tmp_path, mixup_alpha=1.0), eval_dataset=toy_data()).evaluate()
+    assert mixing["eval_loss"] == plain["eval_loss"]
+
+
+# ---- the moving average ----
+
+
+def test_the_average_is_evaluated_and_saved(clip, tmp_path):
+    decay, steps = 0.5, 4
+    trainer = toy_trainer(clip, toy_arguments(tmp_path, ema_decay=decay, max_steps=steps), eval_dataset=toy_data())
+    history = []
+    step = trainer._average.on_step_end
+
+    def remember(*args, **kwargs):
+        history.append(prompts_of(trainer))
+        step(*args, **kwargs)
+
+    trainer._average.on_step_end = remember
+    trainer.train()
+    expected = history[0]
+    for weights in history[1:]:
+        expected = {name: decay * expected[name] + (1 - decay) * weights[name] for name in expected}
+    trainer.save_model()
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    for name, weight in expected.items():
+        torch.testing.assert_close(saved[name], weight, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(prompts_of(trainer)[name], history[-1][name])  # training goes on with its own
+    evaluated = trainer.evaluate()["eval_loss"]
+    plain = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=toy_data())
+    plain.model.load_state_dict(expected, strict=False)
+    assert evaluated == pytest.approx(plain.evaluate()["eval_loss"], abs=1e-5)
+
+
+def test_resuming_with_an_average_needs_one(clip, tmp_path):
+    saving = {"max_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    toy_trainer(clip, toy_arguments(tmp_path, **saving)).train()
+    with pytest.raises(ValueError, match="without ema_decay"):
+        toy_trainer(clip, toy_arguments(tmp_path, ema_decay=0.9, **saving)).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("ema_decay", 1.0), ("mixup_alpha", -1.0), ("cutmix_alpha", -0.1), ("max_bad_videos", 2.0)]
+)
+def test_settings_out_of_range_are_named(tmp_path, field, value):
+    with pytest.raises(ValueError, match=f"{field} is {value}"):
+        VitaClipTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **{field: value})
+
+
+# ---- evaluation ----
+
+
+class NamedClips(DecodedClips):
+    """Clips of classes that the model has no contexts for."""
+
+    class_names = ("cooking", "juggling", "sleeping")
+
+
+def test_zero_shot_sets_are_evaluated_beside_the_trainers_own(clip, tmp_path):
+    data = toy_data(9, seed=2)
+    named = NamedClips(data.pixel_values, torch.arange(9) % 3)
+    trainer = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=toy_data(), zero_shot_datasets={"ucf": named})
+    trainer.processing_class = VitaClipProcessor(toy_tokenizer(), trainer.processing_class)
+    figures = trainer.evaluate()
+    alone = trainer.evaluate_zero_shot(named, "x")
+    assert figures["eval_ucf_top_1"] == alone["x_top_1"]
+    from vita_clip_hf.evaluation import embed_labels, top_k_accuracy
+
+    texts = embed_labels(trainer.model, toy_tokenizer(), list(named.class_names))
+    with torch.no_grad():
+        logits = trainer.model(trainer._normalize(named.pixel_values), text_embeds=texts).logits
+    assert figures["eval_ucf_top_1"] == pytest.approx(top_k_accuracy(logits, named.labels))
+    assert figures["eval_ucf_loss"] == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, named.labels).item(), abs=1e-5
+    )
+    assert logits.shape[1] == 3 != len(LABELS)
+
+
+def test_zero_shot_without_a_tokenizer_is_an_error(clip, tmp_path):
+    trainer = toy_trainer(clip, toy_arguments(tmp_path))
+    with pytest.raises(ValueError, match="VitaClipProcessor"):
+        trainer.evaluate_zero_shot(NamedClips(toy_data(3).pixel_values, torch.arange(3)))
+
+
+# ---- bad videos ----
+
+
+class SomeBad(Dataset):
+    """10 samples, of which number 3 stands for a video that could not be read and was replaced."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        sample = toy_data()[index]
+        return {**sample, "skipped": [("bad.mp4", "no frames")]} if index == 3 else sample
+
+
+def test_replaced_videos_are_reported_once(clip, tmp_path):
+    arguments = toy_arguments(tmp_path, max_steps=10, max_bad_videos=0.1)
+    toy_trainer(clip, arguments, train_dataset=SomeBad()).train()
+    assert json.loads((tmp_path / REPORT).read_text()) == [{"video": "bad.mp4", "reason": "no frames"}]
+
+
+def test_too_many_bad_videos_stop_the_run(clip, tmp_path):
+    arguments = toy_arguments(tmp_path, max_steps=10, max_bad_videos=0.09)
+    with pytest.raises(ValueError, match=r"1 videos of 10 .*9.0%.*bad.mp4: no frames"):
+        toy_trainer(clip, arguments, train_dataset=SomeBad()).train()
+
+
+def test_a_run_without_bad_videos_writes_no_report(clip, tmp_path):
+    toy_trainer(clip, toy_arguments(tmp_path, max_steps=1)).train()
+    assert not (tmp_path / REPORT).exists()
+
+
+# ---- waiting for data ----
+
+
+def test_waiting_is_a_share_of_the_time_since_the_last_question(monkeypatch):
+    clock = iter([0.0, 1.0, 3.0, 4.0, 10.0])
+    monkeypatch.setattr("vita_clip_hf.training.data_wait.time.perf_counter", lambda: next(clock))
+    wait = DataWait()  # 0
+    with wait.waiting():  # 1 to 3
+        pass
+    assert wait.take_share() == 0.5  # at 4
+    assert wait.take_share() == 0.0  # at 10
+
+
+def test_the_log_tells_the_share_of_waiting(clip, tmp_path):
+    trainer = toy_trainer(clip, toy_arguments(tmp_path, max_steps=2))
+    trainer.train()
+    shares = [entry["data_wait"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(shares) == 2
+    assert all(0 <= share < 1 for share in shares)
