@@ -1,6 +1,6 @@
 """Annotation lists, video files and clips."""
 
-from .annotations import load_annotations
 from .clips import DecodedClips, collate_clips, decode_clips
+from .loading import load_annotations, load_videos
 
-__all__ = ["DecodedClips", "collate_clips", "decode_clips", "load_annotations"]
+__all__ = ["DecodedClips", "collate_clips", "decode_clips", "load_annotations", "load_videos"]
