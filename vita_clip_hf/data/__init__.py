@@ -2,5 +2,16 @@
 
 from .clips import DecodedClips, collate_clips, decode_clips
 from .loading import load_annotations, load_videos
+from .video_clips import StreamedVideoClips, VideoClips
+from .video_views import VideoViews
 
-__all__ = ["DecodedClips", "collate_clips", "decode_clips", "load_annotations", "load_videos"]
+__all__ = [
+    "DecodedClips",
+    "StreamedVideoClips",
+    "VideoClips",
+    "VideoViews",
+    "collate_clips",
+    "decode_clips",
+    "load_annotations",
+    "load_videos",
+]
