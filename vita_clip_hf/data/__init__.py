@@ -1,5 +1,6 @@
 """Annotation lists, video files and clips."""
 
+from .augmentation import build_clip_augmentation
 from .clips import DecodedClips, collate_clips, decode_clips
 from .loading import load_annotations, load_videos
 from .video_clips import StreamedVideoClips, VideoClips
@@ -10,6 +11,7 @@ __all__ = [
     "StreamedVideoClips",
     "VideoClips",
     "VideoViews",
+    "build_clip_augmentation",
     "collate_clips",
     "decode_clips",
     "load_annotations",
