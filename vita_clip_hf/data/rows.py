@@ -50,7 +50,7 @@ def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> 
     name = name_of(row)
 
     def choose_in_span(metadata: VideoMetadata) -> list[int]:
-        first, stop = _span_in_frames(row, metadata, name)
+        first, stop = span_in_frames(row, metadata, name)
         return [first + index for index in choose(stop - first)]
 
     try:
@@ -88,7 +88,7 @@ def _source_of(video: Any) -> Any:
         return file.read()
 
 
-def _span_in_frames(row: Mapping[str, Any], metadata: VideoMetadata, name: str) -> tuple[int, int]:
+def span_in_frames(row: Mapping[str, Any], metadata: VideoMetadata, name: str) -> tuple[int, int]:
     """First frame of the row's part of the video, and the one after its last; at least one frame."""
     total = metadata.total_num_frames
     if row.get("start") is None:
