@@ -37,14 +37,19 @@ class DecodedClips(TorchDataset):
         return {"pixel_values": self.pixel_values[chosen], "labels": self.labels[chosen]}
 
 
-def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Samples with `pixel_values` and `labels` to a batch; one that is a batch already stays as it is."""
+def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """
+    Samples with `pixel_values` and `labels` to a batch; one that is a batch already stays as it is. Where bad videos
+    were replaced, `skipped` has all of them: a list of (video, reason).
+    """
     if isinstance(samples, Mapping):
         return dict(samples)
-    return {
+    batch: dict[str, Any] = {
         "pixel_values": torch.stack([torch.as_tensor(sample["pixel_values"]) for sample in samples]),
         "labels": torch.tensor([int(sample["labels"]) for sample in samples]),
     }
+    skipped = [entry for sample in samples for entry in sample.get("skipped", ())]
+    return {**batch, "skipped": skipped} if skipped else batch
 
 
 class _ClipReader(TorchDataset):

@@ -1,0 +1,1 @@
+"""Annotation formats, a module each: what a data set's authors publish, read to videos and labels."""

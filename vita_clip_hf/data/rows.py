@@ -1,0 +1,101 @@
+"""A row of a data set to a video that can be opened: paths, bytes, and parts of files."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset, Video
+from datasets.utils.file_utils import xopen
+from transformers.video_utils import VideoMetadata
+
+from ..modeling.video_reading_vita_clip import VideoReadError, read_video
+
+ON_BAD_VIDEO = ("raise", "skip")
+
+
+def without_decoding(dataset: Any) -> Any:
+    """The data set with `datasets`' own video decoding off: frames are chosen first, and only those decoded."""
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        return dataset
+    feature = (dataset.features or {}).get("video")
+    if isinstance(feature, Video) and feature.decode:
+        return dataset.cast_column("video", Video(decode=False))
+    return dataset
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The video's name for messages: its path, or what it is."""
+    video = row["video"]
+    if isinstance(video, Mapping):
+        return str(video.get("path") or f"<{len(video.get('bytes') or b'')} bytes>")
+    return f"<{len(video)} bytes>" if isinstance(video, bytes) else str(os.fspath(video))
+
+
+def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> torch.Tensor:
+    """
+    Opens the video of a row once and decodes the chosen frames.
+
+    Args:
+        row: `video` as a path, bytes or `{"bytes", "path"}`; where the row is about a part of it, `start` and `end` in
+            seconds.
+        choose: number of frames to frame numbers.
+
+    Returns:
+        uint8 `(T, 3, H, W)`.
+
+    Raises:
+        VideoReadError: the video cannot be read; the message starts with its name.
+    """
+    name = name_of(row)
+
+    def choose_in_span(metadata: VideoMetadata) -> list[int]:
+        first, stop = span_in_frames(row, metadata, name)
+        return [first + index for index in choose(stop - first)]
+
+    try:
+        source = _source_of(row["video"])
+    except OSError as error:
+        raise VideoReadError(f"{name}: {error}") from error
+    try:
+        return read_video(source, choose_in_span)[0]
+    except VideoReadError as error:
+        # The reader calls bytes by their number; the row may know where they come from.
+        reader_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
+        raise VideoReadError(f"{name}: {reason_of(error, reader_name)}") from error
+
+
+def reason_of(error: OSError, name: str) -> str:
+    """The cause without the name before it: `VideoReadError` says "name: cause"."""
+    return str(error).removeprefix(f"{name}: ")
+
+
+def check_on_bad_video(value: str) -> None:
+    """Raises `ValueError` for what is neither "raise" nor "skip"."""
+    if value not in ON_BAD_VIDEO:
+        raise ValueError(f"on_bad_video must be 'raise' or 'skip', found {value!r}")
+
+
+def _source_of(video: Any) -> Any:
+    if not isinstance(video, Mapping):
+        return video
+    if video.get("bytes") is not None:
+        return video["bytes"]
+    path = video["path"]
+    if "://" not in path or path.startswith(("http://", "https://")):
+        return path
+    with xopen(path, "rb") as file:  # hf://..., a file of a streamed repository
+        return file.read()
+
+
+def span_in_frames(row: Mapping[str, Any], metadata: VideoMetadata, name: str) -> tuple[int, int]:
+    """First frame of the row's part of the video, and the one after its last; at least one frame."""
+    total = metadata.total_num_frames
+    if row.get("start") is None:
+        return 0, total
+    if metadata.fps is None:
+        raise VideoReadError(f"{name}: does not say how many frames make a second, which a part of it needs")
+    first = round(row["start"] * metadata.fps)
+    if first >= total:
+        raise VideoReadError(f"{name}: ends after {total / metadata.fps:.1f} s, before second {row['start']:g}")
+    return first, max(first + 1, min(round(row["end"] * metadata.fps), total))
