@@ -8,6 +8,11 @@ from pathlib import Path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, or 1 after an error that the user can mend."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["train"]:  # it has transformers' parser of its own
+        from .training.command import main as train
+
+        return train(arguments[1:], prog="vita-clip train")
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
@@ -27,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
+    commands.add_parser("train", help="train prompts on your videos, on one device or many", add_help=False)
     _add_predict(commands)
     _add_convert(commands)
     _add_data(commands)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from huggingface_hub import CommitInfo
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
-from ..data import collate_clips
+from ..data import StreamedVideoClips, collate_clips
 from ..evaluation.video_metrics import VideoMetrics
 from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
 from ..hub import publish_folder
@@ -123,6 +125,22 @@ class VitaClipTrainer(Trainer):
         if "loss" in logs:
             logs["data_wait"] = round(self._data_wait.take_share(), 4)
         super().log(logs, *args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches for this process. A stream is shared out already, so that no process decodes another's videos."""
+        if not isinstance(self.train_dataset, StreamedVideoClips):
+            return super().get_train_dataloader()
+        args = self.args
+        batches = DataLoader(
+            self.train_dataset,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            pin_memory=args.dataloader_pin_memory,
+            drop_last=True,
+        )
+        return prepare_data_loader(batches, args.device, num_processes=1, process_index=0, put_on_device=True)
 
     # ---- one batch ----
 

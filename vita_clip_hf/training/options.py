@@ -1,0 +1,89 @@
+"""What a training run is told beside the Trainer's own arguments: which model, which data."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _option(default: Any, meaning: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": meaning, **metadata})
+
+
+@dataclass
+class ModelOptions:
+    """Which CLIP, and which prompts on it; the defaults are the paper's."""
+
+    base: str = _option(
+        "openai/clip-vit-base-patch16", "CLIP to start from, or an adapter to go on from: Hub id or folder"
+    )
+    attn_implementation: str | None = _option(
+        None, "sdpa, eager, flash_attention_2, ...; transformers' choice if not given"
+    )
+    use_temporal_embedding: bool = _option(True, "learned embedding of each frame's time")
+    use_summary_token: bool = _option(True, "summary token in every vision layer")
+    use_global_prompts: bool = _option(True, "global prompts in every vision layer")
+    num_global_prompts: int = _option(8, "global prompts in a layer")
+    use_local_prompts: bool = _option(True, "frame-conditioned local prompts in every vision layer")
+    local_prompt_condition: str = _option(
+        "cls_projection", "cls_projection, as released, or class_token, as in the paper"
+    )
+    text_prompt_length: int = _option(8, "learned context vectors of a class; 0 for none")
+    text_prompt_scope: str = _option("class", "contexts for each class (class), or one for all (unified)")
+    text_prompt_position: str = _option("end", "where the class name stands: end, front, middle")
+    text_prompt_init: str | None = _option(None, "words that the contexts start from; random if not given")
+
+    def prompt_fields(self) -> dict[str, Any]:
+        """What `VitaClipModel.from_pretrained` takes, beside the base."""
+        names = (option.name for option in fields(self) if option.name not in ("base", "attn_implementation"))
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class DataOptions:
+    """Which videos, how clips are taken from them, and what is evaluated on the way."""
+
+    train: str = _option(
+        "", "videos to train on: a list, a folder with one folder per class, tar files, or a Hub data set"
+    )
+    validation: str | None = _option(None, "videos to evaluate on, likewise; classes are those of --train")
+    train_split: str | None = _option(None, "split of what has several, such as train or train1")
+    validation_split: str | None = _option(None, "likewise, such as val or test1")
+    format: str = _option("auto", "list, kinetics, ssv2, ucf101, hmdb51, folder, webdataset or hub; found out if auto")
+    root: str | None = _option(None, "folder that video paths start from; the list's own if not given")
+    class_names: str | None = _option(None, "file of class names in the order of their ids, or k400")
+    streaming: bool = _option(False, "read row by row: tar files and Hub data sets are not downloaded first")
+    shuffle_buffer: int = _option(1000, "rows that a stream is shuffled among")
+    num_frames: int = _option(8, "frames of a clip")
+    sampling: str = _option("dense", "dense (frames a stride apart), tsn (one at random of each segment) or uniform")
+    sampling_stride: int = _option(16, "frames between two of a dense clip")
+    augment: bool = _option(True, "random crop, flip and RandAugment; without, the centre")
+    rand_augment: str = _option(
+        "rand-m7-n4-mstd0.5-inc1", "strength and number of changes, in timm's notation; '' for none"
+    )
+    crop_scale_min: float = _option(0.08, "least share of a frame that a random crop keeps")
+    horizontal_flip: bool | None = _option(
+        None, "mirror every other clip; by default where no class tells left from right"
+    )
+    erasing_probability: float = _option(0.0, "of covering a box of a clip")
+    on_bad_video: str = _option(
+        "raise", "raise stops at a video that cannot be read, skip takes another and reports it"
+    )
+    temporal_views: int = _option(3, "clips of each video in evaluation; the paper's tables have 4")
+    spatial_views: int = _option(1, "crops of each in evaluation; the paper's tables have 3")
+    eval_zero_shot: list[str] = field(
+        default_factory=list,
+        metadata={"help": "further sets, with classes of their own, evaluated by templates: ucf101=LIST hmdb51=LIST"},
+    )
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("There is nothing to train on: give --train a list or a folder of videos.")
+        for name, choices in (("sampling", ("dense", "tsn", "uniform")), ("on_bad_video", ("raise", "skip"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}.")
+        wrong = [entry for entry in self.eval_zero_shot if "=" not in entry]
+        if wrong:
+            raise ValueError(f"eval_zero_shot has {wrong[0]!r}; expected NAME=LIST, such as ucf101=testlist01.txt.")
+
+    def zero_shot_sources(self) -> dict[str, str]:
+        """Lists by name."""
+        return dict(entry.split("=", 1) for entry in self.eval_zero_shot)

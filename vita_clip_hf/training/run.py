@@ -1,0 +1,167 @@
+"""From a list of videos to a trained adapter: what `examples/train.py` and `vita-clip train` do."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import BaseVideoProcessor, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
+from ..modeling.adapter_vita_clip import locate_base
+from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
+from ..modeling.processing_vita_clip import VitaClipProcessor
+from .arguments import VitaClipTrainingArguments
+from .checkpoints import find_last_checkpoint
+from .options import DataOptions, ModelOptions
+from .trainer import VitaClipTrainer
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+# The model's frames at test time are the processor's names for what training calls by the field's.
+TEST_SAMPLING = {"dense": "strided", "tsn": "uniform", "uniform": "uniform"}
+
+
+def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
+    """
+    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes where `args.push_to_hub` is set.
+
+    Args:
+        model, data, args: all settings; `args.resume_from_checkpoint` may be "auto": the newest whole checkpoint in
+            the output folder where there is one, else from the start.
+
+    Returns:
+        The figures of training and of the last evaluation.
+
+    Raises:
+        OSError: a file is not there, cannot be read or cannot be written.
+        ValueError: settings or annotations do not fit together.
+    """
+    resume = find_resume_point(args)
+    set_seed(args.seed)
+    train_rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
+    names = train_rows.features["label"].names
+    vita_clip = VitaClipForVideoClassification.from_pretrained(
+        model.base,
+        id2label=dict(enumerate(names)),
+        num_frames=data.num_frames,
+        **({"attn_implementation": model.attn_implementation} if model.attn_implementation else {}),
+        **model.prompt_fields(),
+    )
+    processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
+    video_processor = processor.video_processor
+    video_processor.num_frames = data.num_frames
+    trainer = VitaClipTrainer(
+        model=vita_clip,
+        args=args,
+        train_dataset=build_training_clips(train_rows, video_processor, data, args),
+        eval_dataset=build_validation(data, names, video_processor),
+        zero_shot_datasets=build_zero_shot(data, video_processor),
+        processing_class=processor,
+    )
+    figures = trainer.train(resume_from_checkpoint=resume).metrics
+    trainer.save_model()
+    trainer.save_state()
+    trainer.save_metrics("train", figures)
+    if data.validation:
+        evaluated = trainer.evaluate()
+        trainer.save_metrics("eval", evaluated)
+        figures = {**figures, **evaluated}
+    if args.push_to_hub:
+        trainer.push_to_hub(datasets=[data.train] if data.format == "hub" else [])
+    return figures
+
+
+def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
+    """
+    Where to go on.
+
+    Raises:
+        ValueError: the output folder has checkpoints, and it was not said whether to go on from them.
+    """
+    if args.resume_from_checkpoint == AUTO:
+        found = find_last_checkpoint(args.output_dir)
+        logger.warning(f"Training goes on from {found}." if found else "There is no checkpoint yet; training starts.")
+        return found
+    output_dir = Path(args.output_dir)
+    if args.resume_from_checkpoint is None and output_dir.is_dir() and get_last_checkpoint(args.output_dir):
+        raise ValueError(
+            f"{output_dir} has checkpoints of an earlier run. Give --resume_from_checkpoint auto to go on from them, "
+            "or another --output_dir."
+        )
+    return args.resume_from_checkpoint
+
+
+def build_training_clips(
+    rows: Any, video_processor: BaseVideoProcessor, data: DataOptions, args: VitaClipTrainingArguments
+) -> VideoClips | StreamedVideoClips:
+    """Clips of the rows, augmented; of a stream each process has its share."""
+    augmentation = None
+    if data.augment:
+        augmentation = build_clip_augmentation(
+            video_processor.crop_size["height"],
+            rows.features["label"].names,
+            rand_augment=data.rand_augment,
+            scale=(data.crop_scale_min, 1.0),
+            horizontal_flip=data.horizontal_flip,
+            erasing_probability=data.erasing_probability,
+        )
+    settings = {
+        "sampling": data.sampling,
+        "num_frames": data.num_frames,
+        "sampling_stride": data.sampling_stride,
+        "augmentation": augmentation,
+        "on_bad_video": data.on_bad_video,
+        "seed": args.seed,
+    }
+    if isinstance(rows, Dataset):
+        return VideoClips(rows, video_processor, **settings)
+    shuffled = rows.shuffle(seed=args.seed, buffer_size=data.shuffle_buffer)
+    shares = {"rank": args.process_index, "world_size": args.world_size}
+    return StreamedVideoClips(shuffled, video_processor, **settings, **shares)
+
+
+def build_validation(data: DataOptions, names: list[str], video_processor: BaseVideoProcessor) -> VideoViews | None:
+    """All views of the validation videos; `None` where there are none."""
+    if not data.validation:
+        return None
+    listing = {**_listing(data), "class_names": data.class_names or names}
+    rows = load_videos(data.validation, split=data.validation_split, **listing)
+    found = rows.features["label"].names
+    if found != names:
+        other = next(
+            (pair for pair in zip(names, found, strict=False) if pair[0] != pair[1]), (len(names), len(found))
+        )
+        raise ValueError(
+            f"{data.validation} has other classes than {data.train}: {other[1]!r} where {other[0]!r} was expected."
+        )
+    return _views(rows, video_processor, data)
+
+
+def build_zero_shot(data: DataOptions, video_processor: BaseVideoProcessor) -> dict[str, VideoViews]:
+    """The sets of `eval_zero_shot`, with their class names."""
+    sets = {}
+    for name, source in data.zero_shot_sources().items():
+        rows = load_videos(source)
+        sets[name] = _views(rows, video_processor, data)
+        sets[name].class_names = rows.features["label"].names
+    return sets
+
+
+def _views(rows: Any, video_processor: BaseVideoProcessor, data: DataOptions) -> VideoViews:
+    return VideoViews(
+        rows,
+        video_processor,
+        temporal_views=data.temporal_views,
+        spatial_views=data.spatial_views,
+        on_bad_video=data.on_bad_video,
+        num_frames=data.num_frames,
+        sampling=TEST_SAMPLING[data.sampling],
+        frame_stride=data.sampling_stride,
+    )
+
+
+def _listing(data: DataOptions) -> dict[str, Any]:
+    return {"format": data.format, "root": data.root, "class_names": data.class_names}
