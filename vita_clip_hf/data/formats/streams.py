@@ -85,7 +85,14 @@ class _ToRow:
         self.ids = {name: index for index, name in enumerate(names)}
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"video": row[self.video], "label": self._id_of(row)}
+        return {"video": self._named(row), "label": self._id_of(row)}
+
+    def _named(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The video with a path for messages: some versions of `datasets` give what a shard holds as bytes alone."""
+        video = row[self.video]
+        if isinstance(video, dict) and not video.get("path") and "__key__" in row:
+            return {**video, "path": f"{row['__key__']}.{self.video}"}
+        return video
 
     def _id_of(self, row: dict[str, Any]) -> int:
         written = row[self.label]
