@@ -40,4 +40,8 @@ class QuickGELUFromInput(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # of one output
         [x] = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(gradient, SLOPE * x)
+        u = SLOPE * x
+        if torch.is_grad_enabled():  # gradients of gradients: in steps that torch can differentiate again
+            gate = u.sigmoid()
+            return gradient * gate * (1 + u * (1 - gate))
+        return torch.ops.aten.silu_backward(gradient, u)
