@@ -9,9 +9,10 @@ for a prompt. What a layer puts out is the same.
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer, eager_attention_forward
+from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
 
+from .activations_vita_clip import QuickGELU
+from .attention_functions_vita_clip import attention_function
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -63,7 +64,7 @@ class VitaClipAttention(CLIPAttention):
             keys = torch.cat([keys, prompt_keys_values[0]], dim=1)
             values = torch.cat([values, prompt_keys_values[1]], dim=1)
 
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        attend = attention_function(self.config._attn_implementation, keys)
         attended, weights = attend(
             self,
             self._split_heads(self.q_proj(hidden_states)),
@@ -117,6 +118,8 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         self.self_attn = VitaClipAttention(config)
         self.layer_norm1 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)
         self.mlp = CLIPMLP(config)
+        if config.hidden_act == "quick_gelu":
+            self.mlp.activation_fn = QuickGELU()
         self.layer_norm2 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)
 
     def forward(

@@ -5,6 +5,7 @@ that reads videos by prompts alone.
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
+from .text_lengths_vita_clip import groups_to_encode
 from .text_vita_clip import ClassPrompts, VitaClipTextModel
 from .vision_vita_clip import VitaClipVisionModel, as_clips
 
@@ -120,6 +122,18 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
                 learned = self.config.train_cls_projection
             parameter.requires_grad_(learned)
 
+    def cast_base(self, dtype: torch.dtype) -> None:
+        """
+        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are.
+
+        In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
+        rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
+        the loss. Half the base's memory, and no cast of frozen weights in every step, as `torch.autocast` has.
+        """
+        for name, weight in self.named_parameters():
+            if not is_prompt(name):
+                weight.data = weight.data.to(dtype)
+
     # ---- the three halves ----
 
     @can_return_tuple
@@ -188,7 +202,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
 
         Args:
             label_token_ids: other classes, as in [`VitaClipConfig`]; they need unified contexts (or none).
-            chunk_size: classes encoded at once where no gradient is asked for, which bounds memory.
+            chunk_size: classes encoded at once, which bounds memory, where no gradient is asked for or gradient
+                checkpointing is on.
 
         Returns:
             The class embeddings as `pooler_output` `(C, D')`, not normalised.
@@ -219,16 +234,28 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         return self._encode_classes(layout, chunk_size)
 
     def _encode_classes(self, layout: dict[str, torch.Tensor] | None, chunk_size: int) -> torch.Tensor:
-        """`(C, D')`; in chunks where no gradient is asked for, else at once."""
-        ends = self.class_prompts.end_positions if layout is None else layout["end_positions"]
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            chunk_size = len(ends)
-        chunks = [slice(start, start + chunk_size) for start in range(0, len(ends), chunk_size)]
+        """
+        `(C, D')`, in groups of similar length. Chunks bound the memory of what is freed after a layer, and so they are
+        used where nothing is kept for a backward pass, or only what enters the layers (gradient checkpointing).
+        """
+        prompts, device = self.class_prompts, self.logit_scale.device
+        layout = prompts.own_layout if layout is None else layout
+        checkpointing = self.training and self.text_model.encoder.layers[0].gradient_checkpointing
+        in_chunks = not torch.is_grad_enabled() or checkpointing
+        lengths = prompts.lengths(layout)
+        groups = groups_to_encode(lengths, chunk_size if in_chunks else None, device)
         pooled = []
-        for chunk in chunks:
-            embeds = self.class_prompts(self.text_model.embeddings.token_embedding, chunk, layout)
-            pooled.append(self.text_model(inputs_embeds=embeds, end_positions=ends[chunk]).pooler_output)
-        return self.text_projection(torch.cat(pooled))
+        for group in groups:
+            classes = torch.tensor(group, device=device) if len(groups) > 1 else slice(None)
+            longest = max(lengths[index] for index in group)
+            embeds = prompts(self.text_model.embeddings.token_embedding, classes, layout, longest)
+            ends = layout["end_positions"][classes]
+            pooled.append(self.text_model(inputs_embeds=embeds, end_positions=ends).pooler_output)
+        features = self.text_projection(torch.cat(pooled))
+        if len(groups) == 1:
+            return features
+        place = {index: position for position, index in enumerate(chain.from_iterable(groups))}
+        return features[torch.tensor([place[index] for index in range(len(place))], device=device)]
 
     # ---- the whole ----
 

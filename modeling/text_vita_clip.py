@@ -104,23 +104,35 @@ class ClassPrompts(nn.Module):
         before = {"end": len(contexts), "front": 0, "middle": len(contexts) // 2}[self.config.text_prompt_position]
         return [start, *contexts[:before], *name, *contexts[before:], *tail]
 
+    @property
+    def own_layout(self) -> dict[str, torch.Tensor]:
+        """[`token_layout`] of the model's classes."""
+        return {"input_ids": self.input_ids, "sources": self.sources, "end_positions": self.end_positions}
+
+    def lengths(self, layout: dict[str, torch.Tensor]) -> list[int]:
+        """Of each class in a layout, contexts and own tokens together."""
+        if layout["end_positions"] is self.end_positions:  # known without waiting for the device
+            return [self.config.text_prompt_length + len(ids) for ids in self.label_token_ids]
+        return [end + 1 for end in layout["end_positions"][:, 0].tolist()]
+
     def forward(
         self,
         token_embedding: nn.Embedding,
-        classes: slice = slice(None),
-        layout: dict[str, torch.Tensor] | None = None,
+        classes: slice | torch.Tensor,
+        layout: dict[str, torch.Tensor],
+        length: int,
     ) -> torch.Tensor:
         """
         Token embeddings of classes with their contexts in place, `(C, S, D_t)`.
 
         Args:
             token_embedding: CLIP's, frozen.
-            classes: which of the classes.
-            layout: of other classes, by [`token_layout`]; needs unified contexts.
+            classes: which of the classes, by number.
+            layout: by [`token_layout`]; of other classes than the model's own it needs unified contexts.
+            length: of the longest of them, S.
         """
-        input_ids = self.input_ids if layout is None else layout["input_ids"]
-        sources = self.sources if layout is None else layout["sources"]
-        tokens = token_embedding(input_ids[classes])
+        own_tokens = length - self.config.text_prompt_length
+        tokens = token_embedding(layout["input_ids"][classes, :own_tokens])
         if self.config.text_prompt_length == 0:
             return tokens
         contexts: torch.Tensor = self.contexts
@@ -128,7 +140,8 @@ class ClassPrompts(nn.Module):
             contexts = contexts[classes]
         else:
             contexts = contexts.expand(tokens.shape[0], -1, -1)
-        return torch.cat([contexts, tokens], dim=1).take_along_dim(sources[classes][..., None], dim=1)
+        sources = layout["sources"][classes, :length]
+        return torch.cat([contexts.to(tokens.dtype), tokens], dim=1).take_along_dim(sources[..., None], dim=1)
 
 
 class VitaClipTextEncoder(CLIPEncoder):

@@ -75,7 +75,7 @@ class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
         embeddings = super().forward(pixel_values.flatten(0, 1), interpolate_pos_encoding)
         if self.temporal_embedding is None:
             return embeddings
-        place = resample_frames(self.temporal_embedding, num_frames)
+        place = resample_frames(self.temporal_embedding, num_frames).to(embeddings.dtype)
         return (embeddings.unflatten(0, (-1, num_frames)) + place[:, None]).flatten(0, 1)
 
 
@@ -111,9 +111,10 @@ class VisualPrompts(nn.Module):
         Returns:
             The prompts, each as small as its meaning allows and broadcastable to `(B, T, prompts, D)`: the summary
             tokens differ by frame `(B, T, 1, D)`, local prompts by clip `(B, 1, T, D)`, global ones not at all
-            `(1, 1, M_v, D)`.
+            `(1, 1, M_v, D)`. They are computed in the precision of what is learned, and have that of `class_tokens`.
         """
-        config = self.config
+        config, base_dtype = self.config, class_tokens.dtype
+        class_tokens = class_tokens.to(self._own_dtype(base_dtype))
         prompts: list[torch.Tensor] = []
         # c_t = cls_proj(z_{t,0}), shared by the summary and the local prompts.
         projected: Any = self.cls_projection(class_tokens) if config.uses_cls_projection else None
@@ -128,7 +129,11 @@ class VisualPrompts(nn.Module):
             condition = class_tokens if config.local_prompt_condition == "class_token" else projected
             local_prompts = resample_frames(self.local_prompts, class_tokens.shape[1])
             prompts.append((local_prompts + condition)[:, None])
-        return prompts
+        return [prompt.to(base_dtype) for prompt in prompts]
+
+    def _own_dtype(self, base_dtype: torch.dtype) -> torch.dtype:
+        """Of what is learned: the base may be stored in another, or quantized weights in integers."""
+        return next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), base_dtype)
 
 
 class VitaClipVisionLayer(VitaClipEncoderLayer):

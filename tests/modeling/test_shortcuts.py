@@ -1,0 +1,220 @@
+"""The shortcuts one by one: each exact, and what each saves counted in bytes or tokens, not in time."""
+
+import pytest
+import torch
+from torch import nn
+from toy_vita_clip import toy_clips, toy_config, toy_model
+from vita_clip_hf.modeling.activations_vita_clip import QuickGELU
+from vita_clip_hf.modeling.attention_functions_vita_clip import short_attention_forward
+from vita_clip_hf.modeling.text_lengths_vita_clip import group_by_length, groups_to_encode
+
+from vita_clip_hf import VitaClipModel
+
+NAMES = ["a", "bc", "def", "ghij", "a longer name", "the longest name of all"]
+LABELS = torch.tensor([0, 1])
+
+
+def saved_bytes(compute) -> int:
+    """What `compute` keeps for its backward pass, each storage once; weights are not counted."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter) and not (tensor._base is not None and tensor._base.is_leaf):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = compute()
+    assert result.requires_grad
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    model.train()(toy_clips(), labels=LABELS).loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+# ---- activation ----
+
+
+def test_the_activation_and_its_two_derivatives_are_those_of_its_equation():
+    x = torch.linspace(-6, 6, 31, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(QuickGELU()(x), x * torch.sigmoid(1.702 * x))
+    assert torch.autograd.gradcheck(QuickGELU(), x)
+    assert torch.autograd.gradgradcheck(QuickGELU(), x)
+
+
+def test_the_activation_keeps_its_input_only():
+    x = torch.randn(16, 64, requires_grad=True)
+    assert saved_bytes(lambda: QuickGELU()(x * 1)) == x.nbytes
+    assert saved_bytes(lambda: (y := x * 1) * torch.sigmoid(1.702 * y)) == 2 * x.nbytes
+
+
+def test_the_activation_of_another_base_is_left_alone():
+    config = toy_config()
+    config.vision_config.hidden_act = "gelu"
+    model = VitaClipModel(config)
+    assert not any(isinstance(module, QuickGELU) for module in model.vision_model.modules())
+    assert any(isinstance(module, QuickGELU) for module in model.text_model.modules())
+
+
+# ---- attention to few keys ----
+
+
+@pytest.mark.parametrize("masked", ["causal", "by a mask", "not"])
+def test_attention_to_few_keys_is_torchs(masked):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(3, 2, 7, 8, generator=generator) for _ in range(3))
+    mask = (torch.rand(3, 1, 7, 7, generator=generator) > 0.4) | torch.eye(7, dtype=torch.bool)
+    mask = mask if masked == "by a mask" else None
+    found, _ = short_attention_forward(
+        nn.Module(), query, key, value, mask, is_causal=masked == "causal", scaling=8**-0.5, dropout=0.0
+    )
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, mask, is_causal=masked == "causal")
+    torch.testing.assert_close(found, expected.transpose(1, 2))
+
+
+def test_in_bfloat16_class_names_and_frames_are_near_float32():
+    model = toy_model(labels=NAMES)
+    with torch.no_grad():
+        expected = model.get_class_features().pooler_output
+        found = model.to(torch.bfloat16).get_class_features().pooler_output.float()
+    assert nn.functional.cosine_similarity(found, expected).min() > 0.99
+
+
+# ---- groups of similar length ----
+
+
+@pytest.mark.parametrize(
+    ("group_cost", "expected"),
+    [
+        (0, [[1, 4], [3], [0, 2]]),
+        (3, [[1, 3, 4], [0, 2]]),
+        (100, [[0, 1, 2, 3, 4]]),
+    ],
+)
+def test_texts_are_grouped_where_that_costs_less_than_their_padding(group_cost, expected):
+    assert group_by_length([9, 3, 9, 4, 3], group_cost) == expected
+
+
+def test_grouping_is_the_cheapest_of_all_contiguous_groupings():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        lengths = torch.randint(3, 10, (12,), generator=generator).tolist()
+        groups = group_by_length(lengths, 7)
+        assert sorted(index for group in groups for index in group) == list(range(12))
+
+        def cost(parts) -> int:
+            return sum(7 + len(part) * max(part) for part in parts)
+
+        distinct = sorted(set(lengths))
+        every = []
+        for cuts in range(2 ** (len(distinct) - 1)):
+            bounds = [length for bit, length in enumerate(distinct[:-1]) if cuts >> bit & 1]
+            part_of = [sum(length > bound for bound in bounds) for length in lengths]
+            every.append([[n for n, p in zip(lengths, part_of, strict=True) if p == part] for part in set(part_of)])
+        assert cost([[lengths[index] for index in group] for group in groups]) == min(map(cost, every))
+
+
+def test_chunks_hold_no_more_texts_than_asked_for():
+    groups = groups_to_encode([5] * 7 + [9] * 3, 4, torch.device("cpu"))
+    assert [len(group) for group in groups] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("fields", [{}, {"text_prompt_scope": "unified"}, {"text_prompt_length": 0}], ids=str)
+@pytest.mark.parametrize("position", ["end", "front", "middle"])
+def test_groups_give_the_same_features_and_gradients(monkeypatch, fields, position):
+    model = toy_model(labels=NAMES, text_prompt_position=position, **fields)
+    runs = []
+    for group_cost, count in ((10**6, 1), (0, 6)):
+        monkeypatch.setattr("vita_clip_hf.modeling.text_lengths_vita_clip.GROUP_COST_ON_CPU", group_cost)
+        seen = []
+        handle = model.text_model.register_forward_pre_hook(lambda *call, seen=seen: seen.append(1))
+        with torch.no_grad():
+            features = model._encode_classes(None, 512)
+        handle.remove()
+        assert len(seen) == count
+        runs.append((features, gradients(model)))
+    torch.testing.assert_close(runs[1][0], runs[0][0], atol=1e-5, rtol=0)
+    assert_close(runs[1][1], runs[0][1])
+
+
+def test_with_gradient_checkpointing_training_encodes_classes_in_chunks():
+    model = toy_model(labels=NAMES).train()
+
+    def calls() -> int:
+        seen: list[int] = []
+        handle = model.text_model.register_forward_pre_hook(lambda *call: seen.append(1))
+        model.get_class_features(chunk_size=2)
+        handle.remove()
+        return len(seen)
+
+    assert calls() == 1
+    expected = gradients(model)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    assert calls() == 3
+    assert_close(gradients(model), expected)
+
+
+# ---- a base in bfloat16 ----
+
+
+def train(model: nn.Module, steps: int = 12) -> list[float]:
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-3)
+    losses = []
+    for _ in range(steps):
+        loss = model.train()(toy_clips(), labels=LABELS).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_a_base_in_bfloat16_leaves_prompts_and_their_gradients_in_float32():
+    model = toy_model()
+    model.cast_base(torch.bfloat16)
+    learned = [weight for weight in model.parameters() if weight.requires_grad]
+    frozen = [weight for weight in model.parameters() if not weight.requires_grad]
+    assert {weight.dtype for weight in frozen} == {torch.bfloat16}
+    assert {weight.dtype for weight in learned} == {torch.float32}
+    assert all(gradient.dtype == torch.float32 for gradient in gradients(model).values())
+    assert model(toy_clips()).logits_per_video.dtype == torch.float32
+
+
+def test_training_on_a_base_in_bfloat16_follows_the_loss_of_float32():
+    expected = train(toy_model())
+    model = toy_model()
+    model.cast_base(torch.bfloat16)
+    found = train(model)
+    assert expected[-1] < 0.5 * expected[0]
+    assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 0.05 * expected[0]
+
+
+def test_a_step_keeps_no_more_than_this_and_less_on_a_base_in_bfloat16():
+    model = toy_model().train()
+    whole = saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss)
+    assert whole < 365_000
+    model.cast_base(torch.bfloat16)
+    assert saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss) < 285_000  # the toy's prompts are large
+
+
+# ---- what is kept for the backward pass ----
+
+
+def test_a_step_keeps_one_tensor_less_for_every_activation(monkeypatch):
+    model = toy_model().train()
+    activated: list[int] = []
+    for module in model.modules():
+        if isinstance(module, QuickGELU):
+            module.register_forward_pre_hook(lambda _, inputs: activated.append(inputs[0].nbytes))
+    kept = saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss)
+    expected = sum(activated)
+    monkeypatch.setattr(QuickGELU, "forward", lambda _, x: x * torch.sigmoid(1.702 * x))
+    assert saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss) - kept == expected > 0
