@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from toy_training import toy_arguments, toy_trainer
+from toy_training import ChangingClips, toy_arguments, toy_data, toy_trainer
 from transformers import TrainerCallback
 from vita_clip_hf.modeling import adapter_vita_clip
 
@@ -87,7 +87,9 @@ def die_before_seal(at_step: int) -> None:
 
 def run(clip: Path, folder: Path, resume: bool, prepare: Callable[[], list] = list) -> None:
     callbacks = prepare()
-    trainer = toy_trainer(clip, toy_arguments(folder, **SETTINGS), callbacks=callbacks)
+    data = toy_data()
+    changing = ChangingClips(data.pixel_values, data.labels)
+    trainer = toy_trainer(clip, toy_arguments(folder, **SETTINGS), train_dataset=changing, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from toy_training import losses_of, toy_arguments, toy_data, toy_trainer
+from toy_training import ChangingClips, losses_of, toy_arguments, toy_data, toy_trainer
 
 from vita_clip_hf.data import DecodedClips
 
@@ -30,7 +30,9 @@ def main(clip: str, folder: Path, world: int) -> None:
     }
     for resume in (False, True):  # the second time the last half is trained again
         arguments = toy_arguments(folder, per_device_eval_batch_size=2, max_steps=STEPS, **settings)
-        trainer = toy_trainer(clip, arguments, train_dataset=toy_data(12), eval_dataset=views())
+        data = toy_data(12)
+        changing = ChangingClips(data.pixel_values, data.labels)
+        trainer = toy_trainer(clip, arguments, train_dataset=changing, eval_dataset=views())
         if trainer.args.world_size != world:
             raise RuntimeError(f"{trainer.args.world_size} processes came up; expected {world}.")
         trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STEPS // 2}") if resume else None)

@@ -22,6 +22,19 @@ def toy_data(num_clips: int = NUM_CLIPS, seed: int = 0) -> DecodedClips:
     return DecodedClips(pixels, torch.arange(num_clips) % len(LABELS))
 
 
+class ChangingClips(DecodedClips):
+    """Clips that are others in each epoch, as augmented ones are."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __getitems__(self, indices):
+        batch = super().__getitems__(indices)
+        return {**batch, "pixel_values": batch["pixel_values"].roll(self.epoch, dims=-1)}
+
+
 def toy_arguments(folder: Path | str, **settings: Any) -> VitaClipTrainingArguments:
     defaults = {
         "output_dir": str(folder),

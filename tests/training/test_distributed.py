@@ -56,7 +56,9 @@ def test_two_processes_follow_the_loss_curve_of_one(runs, way):
 def test_two_processes_save_the_adapter_of_one(runs, way):
     one, two = (load_file(runs[name] / "straight" / "adapter_model.safetensors") for name in ("single", way))
     assert one.keys() == two.keys()
-    for name, tensor in one.items():
+    # A bias of keys shifts all scores of a query alike and has no gradient but rounding, which Adam makes large.
+    for name in sorted(name for name in one if not name.endswith("k_proj.bias")):
+        tensor = one[name]
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-4)
 
 

@@ -101,7 +101,8 @@ def parse(arguments: list[str], prog: str) -> tuple[ModelOptions, DataOptions, V
     named |= given.keys()
     if "num_train_epochs" in named and "max_steps" not in named:
         parser.set_defaults(max_steps=-1)  # else the recipe's steps would overrule the epochs that were asked for
-    return parser.parse_args_into_dataclasses(args=arguments)
+    model, data, args, *_ = parser.parse_args_into_dataclasses(args=arguments)
+    return model, data, args
 
 
 def build_parser(prog: str, show_all: bool) -> HfArgumentParser:

@@ -12,20 +12,21 @@ def _option(default: Any, meaning: str, **metadata: Any) -> Any:
 class ModelOptions:
     """Which CLIP, and which prompts on it; the defaults are the paper's."""
 
-    base: str = _option(
-        "openai/clip-vit-base-patch16", "CLIP to start from, or an adapter to go on from: Hub id or folder"
-    )
+    base: str = _option("openai/clip-vit-base-patch16", "CLIP, or an adapter to go on from: Hub id or folder")
     attn_implementation: str | None = _option(
-        None, "sdpa, eager, flash_attention_2, ...; transformers' choice if not given"
+        None, "sdpa, eager, flash_attention_2, ...; chosen by transformers if not given"
     )
     use_temporal_embedding: bool = _option(True, "learned embedding of each frame's time")
     use_summary_token: bool = _option(True, "summary token in every vision layer")
     use_global_prompts: bool = _option(True, "global prompts in every vision layer")
     num_global_prompts: int = _option(8, "global prompts in a layer")
     use_local_prompts: bool = _option(True, "frame-conditioned local prompts in every vision layer")
-    local_prompt_condition: str = _option(
-        "cls_projection", "cls_projection, as released, or class_token, as in the paper"
+    local_prompt_condition: str = _option("projection", "projection (as released) or class_token (the paper's)")
+    train_cls_projection: bool = _option(True, "learn the projection of class tokens; released: no")
+    cls_projection_rank: int | None = _option(
+        None, "rank of that projection, for a smaller adapter; full if not given"
     )
+    summary_attention_dim: int | None = _option(None, "width of the summary attention, likewise; CLIP's if not given")
     text_prompt_length: int = _option(8, "learned context vectors of a class; 0 for none")
     text_prompt_scope: str = _option("class", "contexts for each class (class), or one for all (unified)")
     text_prompt_position: str = _option("end", "where the class name stands: end, front, middle")
@@ -42,7 +43,7 @@ class DataOptions:
     """Which videos, how clips are taken from them, and what is evaluated on the way."""
 
     train: str = _option(
-        "", "videos to train on: a list, a folder with one folder per class, tar files, or a Hub data set"
+        "", "what to train on: a list, a folder of one folder per class, tar files, or a Hub data set"
     )
     validation: str | None = _option(None, "videos to evaluate on, likewise; classes are those of --train")
     train_split: str | None = _option(None, "split of what has several, such as train or train1")
@@ -57,16 +58,14 @@ class DataOptions:
     sampling_stride: int = _option(16, "frames between two of a dense clip")
     augment: bool = _option(True, "random crop, flip and RandAugment; without, the centre")
     rand_augment: str = _option(
-        "rand-m7-n4-mstd0.5-inc1", "strength and number of changes, in timm's notation; '' for none"
+        "rand-m7-n4-mstd0.5-inc1", "changes and their strength, by timm's notation; '' for none"
     )
     crop_scale_min: float = _option(0.08, "least share of a frame that a random crop keeps")
     horizontal_flip: bool | None = _option(
-        None, "mirror every other clip; by default where no class tells left from right"
+        None, "mirror half of the clips; by default where no class tells left from right"
     )
     erasing_probability: float = _option(0.0, "of covering a box of a clip")
-    on_bad_video: str = _option(
-        "raise", "raise stops at a video that cannot be read, skip takes another and reports it"
-    )
+    on_bad_video: str = _option("raise", "raise stops at a video that cannot be read, skip takes another")
     temporal_views: int = _option(3, "clips of each video in evaluation; the paper's tables have 4")
     spatial_views: int = _option(1, "crops of each in evaluation; the paper's tables have 3")
     eval_zero_shot: list[str] = field(

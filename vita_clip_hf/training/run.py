@@ -127,7 +127,9 @@ def build_validation(data: DataOptions, names: list[str], video_processor: BaseV
     """All views of the validation videos; `None` where there are none."""
     if not data.validation:
         return None
-    listing = {**_listing(data), "class_names": data.class_names or names}
+    # A list that has classes of its own beside it is held to them; a folder may lack a class, and takes --train's.
+    has_own = Path(data.validation).with_suffix(".classes.txt").is_file()
+    listing = {**_listing(data), "class_names": data.class_names or (None if has_own else names)}
     rows = load_videos(data.validation, split=data.validation_split, **listing)
     found = rows.features["label"].names
     if found != names:

@@ -24,6 +24,7 @@ from ..modeling.adapter_vita_clip import load_adapter_weights
 from ..modeling.publishing_vita_clip import check_base_is_public
 from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, remove_leftovers, seal_checkpoint
 from .clip_mixing import ClipMixing
+from .data_epoch import DataEpoch
 from .data_wait import DataWait
 from .normalization import PixelNormalization
 from .prompt_average import PromptAverage
@@ -65,6 +66,8 @@ class VitaClipTrainer(Trainer):
         self._skipped = SkippedVideos(
             self.args.output_dir, self.args.process_index, _length(self.train_dataset), self.args.max_bad_videos
         )
+        if hasattr(self.train_dataset, "set_epoch"):
+            self.add_callback(DataEpoch(self.train_dataset))
         if self.args.ema_decay is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
                 "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
