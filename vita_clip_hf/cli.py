@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_predict(commands)
     _add_convert(commands)
+    _add_benchmark(commands)
     return parser
 
 
@@ -149,6 +150,14 @@ def _run_convert(options: argparse.Namespace) -> None:
         return
     position = options.text_prompt_position
     print(convert_checkpoint(options.original, options.base, options.labels, options.out, position))
+
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    from .benchmark.arguments import add_arguments, run_with
+
+    parser = commands.add_parser("benchmark", help="how fast it is, beside CLIP, X-CLIP and the plain equations")
+    add_arguments(parser)
+    parser.set_defaults(run=run_with)
 
 
 if __name__ == "__main__":
