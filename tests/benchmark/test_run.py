@@ -66,7 +66,8 @@ def test_every_axis_has_its_points(axis):
     assert len(own) == len(getattr(TINY, f"scale_{axis}"))
     assert all(row["time_per_unit"]["median"] > 0 for row in own)
     if axis == "batch":
-        assert own[-1]["growth_of_gflop"] == pytest.approx(1)
+        # Global prompts become keys and values once, for however many clips.
+        assert 0.8 < own[-1]["growth_of_gflop"] <= 1
 
 
 def test_files_are_decoded_trained_on_and_classified():
