@@ -1,12 +1,14 @@
 """Which function computes softmax(Q K^T / sqrt(d)) V: the configured one, save where torch's is slow on the CPU."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 SHORT = 64
+BLOCK = 32
 
 
 def attention_function(name: str, keys: torch.Tensor) -> Callable:
@@ -21,6 +23,39 @@ def attention_function(name: str, keys: torch.Tensor) -> Callable:
     if name == "sdpa" and on_cpu_in_bfloat16 and keys.shape[1] <= SHORT:
         return short_attention_forward
     return ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
+
+
+@dataclass(frozen=True)
+class KeyPadding:
+    """
+    Args:
+        rows: what to append to keys and to values: nothing, or one tensor of zeros.
+        mask: true where a key is one, `(1, 1, 1, S)`; the caller's own where nothing is appended.
+    """
+
+    rows: list[torch.Tensor]
+    mask: torch.Tensor | None
+
+
+def padding_of_keys(name: str, keys: torch.Tensor, num_keys: int, mask: torch.Tensor | None) -> KeyPadding:
+    """
+    Keys that no query sees, so that there is a whole number of blocks.
+
+    torch's fused attention on the CPU takes twice as long for a frame's 197 tokens and 17 prompts, 214 keys, as for
+    224 of which 10 are masked, in bfloat16; in float32 it gains a seventh.
+
+    Args:
+        name: of the attention function.
+        keys: `(N, S, D)`, for type and device.
+        num_keys: with the prompts'.
+        mask: the caller's. Where there is one, nothing is appended.
+    """
+    missing = -num_keys % BLOCK
+    is_fused = name == "sdpa" and keys.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not is_fused or not missing or mask is not None or num_keys <= SHORT or torch.jit.is_tracing():
+        return KeyPadding([], mask)
+    is_key = torch.arange(num_keys + missing, device=keys.device) < num_keys
+    return KeyPadding([keys.new_zeros(keys.shape[0], missing, keys.shape[2])], is_key[None, None, None])
 
 
 def short_attention_forward(

@@ -9,10 +9,10 @@ for a prompt. What a layer puts out is the same.
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
+from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .activations_vita_clip import QuickGELU
-from .attention_functions_vita_clip import attention_function
+from .activations_vita_clip import QuickGELU, VitaClipMLP
+from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -60,11 +60,14 @@ class VitaClipAttention(CLIPAttention):
         """
         sources = hidden_states if key_value_states is None else key_value_states
         keys, values = self.project_keys_values(sources)
+        backend = self.config._attn_implementation
         if prompt_keys_values is not None:
-            keys = torch.cat([keys, prompt_keys_values[0]], dim=1)
-            values = torch.cat([values, prompt_keys_values[1]], dim=1)
+            padding = padding_of_keys(backend, keys, keys.shape[1] + prompt_keys_values[0].shape[1], attention_mask)
+            keys = torch.cat([keys, prompt_keys_values[0], *padding.rows], dim=1)
+            values = torch.cat([values, prompt_keys_values[1], *padding.rows], dim=1)
+            attention_mask = padding.mask
 
-        attend = attention_function(self.config._attn_implementation, keys)
+        attend = attention_function(backend, keys)
         attended, weights = attend(
             self,
             self._split_heads(self.q_proj(hidden_states)),
@@ -117,7 +120,7 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         self.embed_dim = config.hidden_size
         self.self_attn = VitaClipAttention(config)
         self.layer_norm1 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)
-        self.mlp = CLIPMLP(config)
+        self.mlp = VitaClipMLP(config)
         if config.hidden_act == "quick_gelu":
             self.mlp.activation_fn = QuickGELU()
         self.layer_norm2 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)

@@ -76,7 +76,7 @@ def test_one_image_without_prompts_gives_clips_logits(clip_and_bare):
 def test_classes_without_contexts_are_their_names_and_a_full_stop(clip_and_bare):
     clip, bare = clip_and_bare
     expected = clip.get_text_features(**texts(*(name.replace("_", " ") + "." for name in LABELS))).pooler_output
-    torch.testing.assert_close(bare.get_class_features().pooler_output, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(bare.get_class_features().pooler_output, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 from toy_vita_clip import toy_clips, toy_config, toy_model
-from vita_clip_hf.modeling.activations_vita_clip import QuickGELU
+from transformers.models.clip.modeling_clip import CLIPMLP
+from vita_clip_hf.modeling.activations_vita_clip import QuickGELU, VitaClipMLP
 from vita_clip_hf.modeling.attention_functions_vita_clip import short_attention_forward
 from vita_clip_hf.modeling.text_lengths_vita_clip import group_by_length, groups_to_encode
 
@@ -208,13 +209,52 @@ def test_a_step_keeps_no_more_than_this_and_less_on_a_base_in_bfloat16():
 # ---- what is kept for the backward pass ----
 
 
+@pytest.mark.parametrize("grad", [False, True])
+def test_the_mlp_with_its_factors_in_the_products_is_clips(grad):
+    config = toy_model().config.vision_config
+    config.hidden_act = "quick_gelu"
+    torch.manual_seed(0)
+    plain, mlp = CLIPMLP(config), VitaClipMLP(config)
+    mlp.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 5, config.hidden_size, requires_grad=grad)
+    before = x.detach().clone()
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(mlp(x), plain(x), atol=1e-6, rtol=1e-5)
+        assert mlp._scales_products(x)
+    assert torch.equal(x, before)
+    if grad:
+        own, expected = (torch.autograd.grad(module(x).square().sum(), x)[0] for module in (mlp, plain))
+        torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["hook", "subclass"])
+def test_the_mlp_leaves_products_that_are_not_plain_to_themselves(change):
+    config = toy_model().config.vision_config
+    config.hidden_act = "quick_gelu"
+    mlp, calls = VitaClipMLP(config), []
+    if change == "hook":
+        mlp.fc1.register_forward_hook(lambda *_: calls.append(1))
+    else:
+
+        class Adapted(torch.nn.Linear):
+            def forward(self, x):
+                calls.append(1)
+                return super().forward(x)
+
+        mlp.fc2 = Adapted(config.intermediate_size, config.hidden_size)
+    mlp(torch.randn(1, 2, config.hidden_size))
+    assert calls
+
+
 def test_a_step_keeps_one_tensor_less_for_every_activation(monkeypatch):
     model = toy_model().train()
     activated: list[int] = []
     for module in model.modules():
-        if isinstance(module, QuickGELU):
-            module.register_forward_pre_hook(lambda _, inputs: activated.append(inputs[0].nbytes))
+        if isinstance(module, VitaClipMLP):
+            wider = module.fc1.out_features // module.fc1.in_features
+            module.register_forward_pre_hook(lambda _, inputs, w=wider: activated.append(w * inputs[0].nbytes))
     kept = saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss)
     expected = sum(activated)
+    monkeypatch.setattr(VitaClipMLP, "forward", CLIPMLP.forward)
     monkeypatch.setattr(QuickGELU, "forward", lambda _, x: x * torch.sigmoid(1.702 * x))
     assert saved_bytes(lambda: model(toy_clips(), labels=LABELS).loss) - kept == expected > 0

@@ -227,3 +227,12 @@ def test_the_log_tells_the_share_of_waiting(clip, tmp_path):
     shares = [entry["data_wait"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(shares) == 2
     assert all(0 <= share < 1 for share in shares)
+
+
+def test_a_profile_is_a_trace_and_a_table(clip, tmp_path):
+    toy_trainer(clip, toy_arguments(tmp_path, max_steps=14, profile_steps=2)).train()
+    assert "aten::addmm" in (tmp_path / "profile.txt").read_text()
+    events = json.loads((tmp_path / "profile.json").read_text())["traceEvents"]
+    assert (
+        sum(event["name"].startswith("ProfilerStep") for event in events if event.get("cat") == "user_annotation") == 2
+    )

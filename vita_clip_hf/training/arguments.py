@@ -55,6 +55,9 @@ class VitaClipTrainingArguments(TrainingArguments):
         default=0.01,
         metadata={"help": "With on_bad_video=skip: training stops when more than this share of the files is bad."},
     )
+    profile_steps: int = field(
+        default=0, metadata={"help": "Profiles so many steps after the first ten: profile.txt and profile.json."}
+    )
 
     def __post_init__(self) -> None:
         for name in ("mixup_alpha", "cutmix_alpha"):

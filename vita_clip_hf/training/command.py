@@ -61,7 +61,7 @@ COMMON = (
     "use_cpu",
     "seed",
 )
-OURS = ("mixup_alpha", "cutmix_alpha", "ema_decay", "share_text_features", "max_bad_videos")
+OURS = ("mixup_alpha", "cutmix_alpha", "ema_decay", "share_text_features", "max_bad_videos", "profile_steps")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:

@@ -32,6 +32,7 @@ from .recipe_card import describe_training
 from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
 from .shared_text import SharedTextFeatures
 from .skipped_videos import SkippedVideos, write_report
+from .step_profile import StepProfile
 
 
 class VitaClipTrainer(Trainer):
@@ -68,6 +69,8 @@ class VitaClipTrainer(Trainer):
         )
         if hasattr(self.train_dataset, "set_epoch"):
             self.add_callback(DataEpoch(self.train_dataset))
+        if self.args.profile_steps:
+            self.add_callback(StepProfile(self.args.profile_steps))
         if self.args.ema_decay is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
                 "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
