@@ -33,7 +33,7 @@ class Recipe:
     unseen_looks_clips: int = 1_400
     unseen_motions_clips: int = 800
     num_frames: int = 8
-    steps: int = 2_200
+    steps: int = 2_000
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
