@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from .settings import (
     CASES,
@@ -107,6 +108,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--render-only", action="store_true", help="render --report again from its JSON and stop")
 
 
+SAME_NAME = (
+    "batch",
+    "frames",
+    "classes",
+    "contexts",
+    "rounds",
+    "warmup",
+    "threads",
+    "compile_mode",
+    "clips_from_files",
+)
+POINTS = ("scale_frames", "scale_classes", "scale_batch", "scale_views", "scale_size")
+
+
 def settings_from(options: argparse.Namespace) -> BenchmarkSettings:
     """
     The settings that parsed options ask for.
@@ -114,6 +129,8 @@ def settings_from(options: argparse.Namespace) -> BenchmarkSettings:
     Raises:
         ValueError, OSError: see `BenchmarkSettings`.
     """
+    same_name: dict[str, Any] = {name: getattr(options, name) for name in SAME_NAME}
+    points: dict[str, Any] = {name: tuple(getattr(options, name)) for name in POINTS}
     settings = BenchmarkSettings(
         cases=tuple(options.cases) or DEFAULT_CASES,
         contenders=tuple(options.contenders) if options.contenders else None,
@@ -123,10 +140,8 @@ def settings_from(options: argparse.Namespace) -> BenchmarkSettings:
         measure_memory=not options.no_memory,
         videos=tuple(options.videos),
         workers=tuple(options.workers),
-        **{field: getattr(options, field) for field in ("batch", "frames", "classes", "contexts", "rounds", "warmup")},
-        **{field: getattr(options, field) for field in ("threads", "compile_mode", "clips_from_files")},
-        **{f"scale_{axis}": tuple(getattr(options, f"scale_{axis}")) for axis in ("frames", "classes", "batch")},
-        **{f"scale_{axis}": tuple(getattr(options, f"scale_{axis}")) for axis in ("views", "size")},
+        **same_name,
+        **points,
     )
     return quick(settings) if options.quick else settings
 

@@ -120,7 +120,13 @@ def _prepare_points(
     rows: list[dict[str, Any]],
 ) -> None:
     """Builds and counts the points of one contender; one that does not fit into memory becomes a row that says so."""
-    makers = {"frames": _frames, "classes": _classes, "batch": _batch, "views": _views, "size": _size}
+    makers: dict[str, Callable] = {
+        "frames": _frames,
+        "classes": _classes,
+        "batch": _batch,
+        "views": _views,
+        "size": _size,
+    }
     values: Sequence[Any] = getattr(settings, f"scale_{axis}")
     first = replace(settings, model=values[0]) if axis == "size" else settings
     if axis == "classes" and name != "vita":

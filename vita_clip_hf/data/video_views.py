@@ -46,11 +46,9 @@ class VideoViews(TorchDataset):
         **sampling: Any,
     ):
         check_on_bad_video(on_bad_video)
-        self.dataset, self.video_processor, self.on_bad_video = (
-            without_decoding(dataset),
-            video_processor,
-            on_bad_video,
-        )
+        self.class_names: list[str] = dataset.features["label"].names
+        self.dataset, self.on_bad_video = without_decoding(dataset), on_bad_video
+        self.video_processor = video_processor
         self.temporal_views, self.spatial_views, self.sampling = temporal_views, spatial_views, sampling
         self._indices(1)  # what makes no sense fails here, and not in a worker
 

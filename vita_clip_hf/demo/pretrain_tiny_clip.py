@@ -239,7 +239,7 @@ def build_optimizers(learners: torch.nn.Module, settings: PretrainingSettings) -
     outside = [weight for name, weight in learners.named_parameters() if name not in inside]
     decay, no_decay = [w for w in outside if w.ndim >= 2], [w for w in outside if w.ndim < 2]
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": no_decay, "weight_decay": 0.0}]
-    shared = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    shared: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     return [
         # Steps as large as AdamW's would be, so that one learning rate serves both.
         torch.optim.Muon(inside.values(), **shared, momentum=0.95, adjust_lr_fn="match_rms_adamw"),

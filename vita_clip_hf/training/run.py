@@ -146,9 +146,7 @@ def build_zero_shot(data: DataOptions, video_processor: BaseVideoProcessor) -> d
     """The sets of `eval_zero_shot`, with their class names."""
     sets = {}
     for name, source in data.zero_shot_sources().items():
-        rows = load_videos(source)
-        sets[name] = _views(rows, video_processor, data)
-        sets[name].class_names = rows.features["label"].names
+        sets[name] = _views(load_videos(source), video_processor, data)
     return sets
 
 

@@ -11,14 +11,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from ..modeling.adapter_storage_vita_clip import read_adapter
 
 
-def gather_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def gather_state(model: nn.Module) -> dict[str, Any]:
     """All tensors, whole and on the CPU of the first process; empty on the others, which must call it too."""
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def load_sharded_adapter(model: nn.Module, path: str | os.PathLike) -> None:
     """Gives each process its part of an adapter's tensors. Every process must call it, and sees the file."""
-    tensors, _ = read_adapter(path)
+    tensors: dict[str, Any] = read_adapter(path)[0]
     set_model_state_dict(model, tensors, options=StateDictOptions(full_state_dict=True, strict=False))
 
 

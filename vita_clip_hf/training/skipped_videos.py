@@ -74,7 +74,8 @@ def read_skipped(path: Path) -> dict[str, str]:
 
 def write_report(folder: str | Path) -> Path | None:
     """Merges what all processes met into one report; `None` where nothing was skipped. Returns its path."""
-    folder, reasons = Path(folder), {}
+    folder = Path(folder)
+    reasons: dict[str, str] = {}
     for path in sorted(folder.glob(".skipped_videos-*.jsonl")):
         reasons |= read_skipped(path)
     if not reasons:
