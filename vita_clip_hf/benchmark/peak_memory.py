@@ -128,9 +128,9 @@ def bounded_memory(device: str) -> Iterator[None]:
 
 def settings_from_json(values: dict[str, Any]) -> BenchmarkSettings:
     """`asdict` of settings after a way through JSON, which knows lists and texts only."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        fields[name] = tuple(value) if isinstance(value, list) else value
     return BenchmarkSettings(**{**fields, "videos": tuple(Path(video) for video in fields["videos"])})
 
 

@@ -1,6 +1,6 @@
 """How cost grows: with frames, classes, batch, views and the size of the model, all points of an axis in turns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
