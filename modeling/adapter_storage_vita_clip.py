@@ -135,17 +135,19 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
     )
 
 
-def check_same_tensors(own: Tensors, found: Tensors, path: str | os.PathLike) -> None:
-    """Raises `ValueError` where the tensors `found` at `path` are not the model's `own` by name and shape."""
+def check_same_tensors(
+    own: Tensors, found: Tensors, source: str | os.PathLike, whole: str = "the prompts of its configuration"
+) -> None:
+    """Raises `ValueError` where the tensors `found` in `source`, to hold `whole`, are not the model's `own`."""
     missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(
-            f"{path} does not hold the prompts of its configuration: missing {missing[:3] or 'nothing'}, unexpected "
+            f"{source} does not hold {whole}: missing {missing[:3] or 'nothing'}, unexpected "
             f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
         )
     for name, tensor in found.items():
         if tensor.shape != own[name].shape:
             raise ValueError(
-                f"{path}: {name} has the shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)} "
+                f"{source}: {name} has the shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)} "
                 "by the configuration."
             )

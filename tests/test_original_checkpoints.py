@@ -255,7 +255,7 @@ class TestReading:
         with pytest.raises(ValueError, match=r"missing .*layers\.1\.prompts\.summary_layer_norm\.bias"):
             convert_checkpoint(save_original(tmp_path / "a.pth", weights), base, LABELS, tmp_path / "out")
         weights["visual.blocks.1.summary_ln.bias"] = torch.zeros(5)
-        with pytest.raises(ValueError, match=r"summary_layer_norm\.bias has the shape \(5,\); expected \(32,\)"):
+        with pytest.raises(ValueError, match=r"summary_layer_norm\.bias has the shape \(5,\), expected \(32,\)"):
             convert_checkpoint(save_original(tmp_path / "b.pth", weights), base, LABELS, tmp_path / "out")
         weights["visual.surprise"] = torch.zeros(5)
         with pytest.raises(ValueError, match=r"holds visual\.surprise"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from .modeling.adapter_storage_vita_clip import check_same_tensors
 from .modeling.configuration_vita_clip import VitaClipConfig
 from .modeling.modeling_vita_clip import VitaClipModel
 
@@ -221,18 +222,7 @@ def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list
 
 def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
     """Loads a whole model's weights; raises `ValueError` where they are not exactly the model's in name and shape."""
-    own = model.state_dict()
-    missing, unexpected = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    if missing or unexpected:
-        raise ValueError(
-            f"The checkpoint is not a whole Vita-CLIP: missing {missing[:3] or 'nothing'}, unexpected "
-            f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
-        )
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"{name} has the shape {tuple(tensor.shape)}; expected {tuple(own[name].shape)} by the other tensors."
-            )
+    check_same_tensors(model.state_dict(), tensors, "The checkpoint", "a whole Vita-CLIP")
     model.load_state_dict(tensors)
 
 

@@ -6,8 +6,8 @@ from golden_files import GOLDEN_NAMES, load_golden
 
 from vita_clip_hf.convert import vita_clip_from_original
 from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.data.normalization import PixelNormalization
 from vita_clip_hf.training import VitaClipTrainer, VitaClipTrainingArguments
-from vita_clip_hf.training.normalization import PixelNormalization
 
 
 def arguments(folder, **settings) -> VitaClipTrainingArguments:

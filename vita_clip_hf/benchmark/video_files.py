@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import BaseVideoProcessor
 
 from ..data.clips import collate_clips
+from ..data.normalization import PixelNormalization
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from ..modeling.video_reading_vita_clip import VideoReader
-from ..training.normalization import PixelNormalization
 from .comparison import as_mapping
 from .contenders import build_contender
 from .progress import Progress

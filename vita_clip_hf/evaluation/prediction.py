@@ -5,8 +5,8 @@ from tqdm.auto import tqdm
 from transformers import BaseVideoProcessor
 
 from ..data import DecodedClips
+from ..data.normalization import PixelNormalization
 from ..modeling.modeling_vita_clip import VitaClipModel
-from ..training.normalization import PixelNormalization
 
 
 @torch.inference_mode()

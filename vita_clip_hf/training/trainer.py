@@ -16,6 +16,7 @@ from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from ..data import StreamedVideoClips, collate_clips
+from ..data.normalization import PixelNormalization
 from ..evaluation.video_metrics import VideoMetrics
 from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
 from ..hub import publish_folder
@@ -26,7 +27,6 @@ from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, re
 from .clip_mixing import ClipMixing
 from .data_epoch import DataEpoch
 from .data_wait import DataWait
-from .normalization import PixelNormalization
 from .prompt_average import PromptAverage
 from .recipe_card import describe_training
 from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
