@@ -16,7 +16,7 @@ from toy_vita_clip import save_toy_clip
 from vita_clip_hf.training import checkpoints
 from vita_clip_hf.training.checkpoints import FILE_LIST, find_damage, find_last_checkpoint, list_checkpoints
 
-WAYS_TO_DIE = ("step", "first_step", "adapter", "optimizer", "rng", "seal")
+WAYS_TO_DIE = ("step", "first_step", "adapter", "optimizer", "rng", "last", "seal")
 
 
 @pytest.fixture(scope="module")

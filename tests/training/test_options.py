@@ -15,7 +15,7 @@ from vita_clip_hf.data import DecodedClips
 from vita_clip_hf.training import VitaClipTrainingArguments
 from vita_clip_hf.training.clip_mixing import ClipMixing
 from vita_clip_hf.training.data_wait import DataWait
-from vita_clip_hf.training.skipped_videos import REPORT
+from vita_clip_hf.training.skipped_videos import REPORT, SkippedVideos
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +71,26 @@ def test_label_smoothing_is_torchs(clip, tmp_path):
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_mixed_labels_say_what_is_in_a_clip(mixup, cutmix):
     """Clip i is all pixels i and class i: the mean of a mixed clip is the mean of its labels."""
-    torch.manual_seed(0)
     clips = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 2, 3, 8, 8).clone()
     mixing = ClipMixing(4, mixup, cutmix)
     seen = set()
-    for _ in range(8):
-        mixed, shares = mixing(clips, torch.arange(4))
+    before = torch.random.get_rng_state()
+    for seed in range(8):
+        mixed, shares = mixing(clips, torch.arange(4), seed)
+        again, _ = mixing(clips, torch.arange(4), seed)
+        assert torch.equal(again, mixed)
         assert shares.shape == (4, 4)
         torch.testing.assert_close(shares.sum(1), torch.ones(4))
         torch.testing.assert_close(mixed.mean(dim=(1, 2, 3, 4)), shares @ torch.arange(4.0))
         torch.testing.assert_close(mixed[:, 0], mixed[:, 1])  # every frame alike
         seen.add(round(shares.diag()[0].item(), 3))
     assert len(seen) > 2
+    assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's draws change
 
 
 def test_no_mixing_touches_nothing():
     clips, labels = torch.rand(2, 2, 3, 4, 4), torch.tensor([0, 1])
-    mixed, same = ClipMixing(2)(clips, labels)
+    mixed, same = ClipMixing(2)(clips, labels, 0)
     assert mixed is clips
     assert same is labels
 
@@ -171,6 +174,18 @@ def test_zero_shot_sets_are_evaluated_beside_the_trainers_own(clip, tmp_path):
     assert logits.shape[1] == 3 != len(LABELS)
 
 
+def test_persistent_workers_serve_the_set_that_is_asked_for(clip, tmp_path):
+    data, other = toy_data(8, seed=2), toy_data(5, seed=4)
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    trainer = toy_trainer(clip, toy_arguments(tmp_path, **workers), eval_dataset=data)
+    own = trainer.evaluate()["eval_loss"]
+    assert trainer.get_eval_dataloader(other).dataset is other
+    assert trainer.get_eval_dataloader().dataset is data
+    plain = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=other).evaluate()["eval_loss"]
+    assert trainer.evaluate(other)["eval_loss"] == pytest.approx(plain, abs=1e-6)
+    assert trainer.evaluate()["eval_loss"] == own != plain
+
+
 def test_zero_shot_without_a_tokenizer_is_an_error(clip, tmp_path):
     trainer = toy_trainer(clip, toy_arguments(tmp_path))
     with pytest.raises(ValueError, match="VitaClipProcessor"):
@@ -201,6 +216,47 @@ def test_too_many_bad_videos_stop_the_run(clip, tmp_path):
     arguments = toy_arguments(tmp_path, max_steps=10, max_bad_videos=0.09)
     with pytest.raises(ValueError, match=r"1 videos of 10 .*9.0%.*bad.mp4: no frames"):
         toy_trainer(clip, arguments, train_dataset=SomeBad()).train()
+
+
+def test_each_process_judges_by_its_part(tmp_path):
+    skipped = SkippedVideos(tmp_path, rank=0, world_size=4, num_videos=400, max_share=0.01)
+    skipped.start(resumed=False)
+    skipped.add([("a", "x")], 8)
+    with pytest.raises(ValueError, match=r"2 videos of 100 "):
+        skipped.add([("b", "x")], 8)
+
+
+def test_a_resumed_stream_is_judged_by_what_it_meets_itself(tmp_path):
+    met = SkippedVideos(tmp_path, 0, 1, None, 1.0)
+    met.start(resumed=False)
+    met.add([(str(index), "x") for index in range(11)], 100_000)
+    resumed = SkippedVideos(tmp_path, 0, 1, None, 0.01)
+    resumed.start(resumed=True)
+    resumed.add([("new", "x")], 4)
+    assert len(resumed.reasons) == 12
+
+
+class SomeUnread(DecodedClips):
+    """Views of which the last could not be read."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        if index < len(self) - 1:
+            return sample
+        return {**sample, "labels": torch.tensor(-100), "skipped": [("gone.mp4", "is empty")]}
+
+    __getitems__ = None
+
+
+def test_unread_videos_of_an_evaluation_are_counted_and_named(clip, tmp_path, caplog):
+    data = toy_data(6, seed=3)
+    figures = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=SomeUnread(*vars(data).values())).evaluate()
+    assert figures["eval_unreadable_videos"] == 1
+    assert "gone.mp4: is empty" in caplog.text
+    rest = DecodedClips(data.pixel_values[:-1], data.labels[:-1])
+    expected = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=rest).evaluate()
+    assert figures["eval_loss"] == pytest.approx(expected["eval_loss"], abs=1e-6)
+    assert "eval_unreadable_videos" not in expected
 
 
 def test_a_run_without_bad_videos_writes_no_report(clip, tmp_path):

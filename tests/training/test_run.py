@@ -1,6 +1,7 @@
 """`vita-clip train` and `examples/train.py`, from videos to an adapter that names what is in a file."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,7 @@ from bad_videos import REASONS, break_videos, write_motion_shapes
 from safetensors.torch import load_file
 from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
 
-from vita_clip_hf import VitaClipConfig
+from vita_clip_hf import VitaClipConfig, VitaClipModel
 from vita_clip_hf.cli import main as cli
 from vita_clip_hf.data import load_videos
 from vita_clip_hf.training.command import parse, read_settings
@@ -32,6 +33,9 @@ TINY = [
 ]
 SMALL = [*TINY, "--num_frames", "2", "--sampling", "uniform", "--temporal_views", "1", "--logging_steps", "1"]
 SMALL += ["--per_device_train_batch_size", "4"]
+
+
+RESUME = ("--resume_from_checkpoint", "auto")
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +112,14 @@ def test_shards_are_streamed(videos, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(rows.features["label"].names))
     arguments = ("--train", tmp_path / "*.tar", "--class_names", names, "--streaming", "--shuffle_buffer", "4")
-    assert train(*arguments, "--max_steps", "6", "--output_dir", tmp_path / "out") == 0
-    assert json.loads((tmp_path / "out" / "all_results.json").read_text())["epoch"] > 0
+    saving = ("--save_strategy", "steps", "--save_steps", "6", "--gradient_accumulation_steps", "3")
+    # 16 clips are less than two steps: the stream begins again, within a step, and a resumed run finds its place.
+    assert train(*arguments, *saving, "--max_steps", "8", "--output_dir", tmp_path / "out") == 0
+    whole = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    shutil.rmtree(tmp_path / "out" / "checkpoint-8")
+    assert train(*arguments, *saving, "--max_steps", "8", "--output_dir", tmp_path / "out", *RESUME) == 0
+    resumed = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_the_example_is_the_same_program(videos, tmp_path):
@@ -139,6 +149,16 @@ def test_every_accelerate_configuration_is_understood(path):
 
     config = load_config_from_file(str(path))
     assert config.num_processes == yaml.safe_load(path.read_text())["num_processes"]
+    layers = getattr(config, "fsdp_config", {}).get("fsdp_transformer_layer_cls_to_wrap", "")
+    with torch.device("meta"):
+        classes = {type(module).__name__ for module in VitaClipModel(VitaClipConfig()).modules()}
+    assert {name for name in layers.split(",") if name} <= classes
+
+
+def test_zero_shot_sets_need_no_validation(videos, tmp_path):
+    zero_shot = ("--eval_zero_shot", f"again={videos}")
+    assert train("--train", videos, *zero_shot, "--max_steps", "1", "--output_dir", tmp_path) == 0
+    assert "eval_again_top_1" in json.loads((tmp_path / "all_results.json").read_text())
 
 
 def test_the_command_line_overrules_the_file(tmp_path):
@@ -167,6 +187,9 @@ def test_epochs_that_are_asked_for_are_not_overruled_by_the_recipes_steps():
     asked = parse(["--train", "a", "--output_dir", "b", "--num_train_epochs", "2"], "train")[2]
     assert (asked.max_steps, asked.num_train_epochs) == (-1, 2)
     assert parse(["--train", "a", "--output_dir", "b"], "train")[2].max_steps == 30_000
+    file = str(EXAMPLES / "configs" / "motion_shapes.yaml")
+    assert parse([file, "--num_train_epochs", "2"], "train")[2].max_steps == -1
+    assert parse([file, "--num_train_epochs", "2", "--max_steps", "5"], "train")[2].max_steps == 5
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ class StreamedVideoClips(IterableDataset):
         dataset: see `load_videos`; shuffle it by its own `shuffle(seed, buffer_size)`, which follows `set_epoch` too.
         video_processor, sampling, num_frames, sampling_stride, augmentation, on_bad_video, seed: as for `VideoClips`.
         rank, world_size: which share of the stream to read. Whoever gives them must not share it out again.
+        endless: begin again where the data set ends, in another epoch. Shares need not be of one size then.
 
     Raises:
         OSError: a video cannot be read, or, with "skip", none at all can.
@@ -148,11 +149,12 @@ class StreamedVideoClips(IterableDataset):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        endless: bool = False,
     ):
         check_on_bad_video(on_bad_video)
         dataset = without_decoding(dataset)
         self.dataset = split_dataset_by_node(dataset, rank, world_size) if world_size > 1 else dataset
-        self.on_bad_video, self.seed = on_bad_video, seed
+        self.on_bad_video, self.seed, self.endless = on_bad_video, seed, endless
         frames = TrainingSampling(sampling, num_frames, sampling_stride)
         self._reader = ClipReader(frames, video_processor, augmentation)
         self._epoch = SharedEpoch()
@@ -163,11 +165,23 @@ class StreamedVideoClips(IterableDataset):
         self.dataset.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        epoch = self._epoch.get()
+        while True:
+            is_empty = True
+            for sample in self._one_pass(epoch):
+                is_empty = False
+                yield sample
+            if is_empty or not self.endless:  # a worker may have got no share at all
+                return
+            epoch += 1
+            self.dataset.set_epoch(epoch)
+
+    def _one_pass(self, epoch: int) -> Iterator[dict[str, Any]]:
         # One sample is held back: bad videos at the stream's end are named in the last.
         held: dict[str, Any] | None = None
         skipped: list[tuple[str, str]] = []
         for row in self.dataset:
-            sample = self._read(row, skipped)
+            sample = self._read(row, skipped, epoch)
             if sample is None:
                 continue
             if held is not None:
@@ -180,9 +194,9 @@ class StreamedVideoClips(IterableDataset):
             return
         yield {**held, "skipped": [*held.get("skipped", []), *skipped]} if skipped else held
 
-    def _read(self, row: Mapping[str, Any], skipped: list[tuple[str, str]]) -> dict[str, Any] | None:
+    def _read(self, row: Mapping[str, Any], skipped: list[tuple[str, str]], epoch: int) -> dict[str, Any] | None:
         try:
-            clip = self._reader.read(row, generator_for(self.seed, self._epoch.get(), _identity(row["video"])))
+            clip = self._reader.read(row, generator_for(self.seed, epoch, _identity(row["video"])))
         except OSError as error:
             if self.on_bad_video == "raise":
                 raise

@@ -23,6 +23,8 @@ class VideoMetrics:
         """Logits `(N, C)` and labels `(N,)` to figures from 0 to 1, and the mean cross-entropy."""
         logits, labels = torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
         logits, labels = logits[labels >= 0], labels[labels >= 0]
+        if not len(labels):
+            raise ValueError("None of the videos to evaluate on could be read.")
         ranked = logits.topk(min(5, logits.shape[-1])).indices
         accuracies = self._top_k.compute(predictions=ranked, references=labels, k=(1, 5))
         loss = torch.nn.functional.cross_entropy(logits.double(), labels).item()

@@ -55,6 +55,10 @@ class VitaClipTrainingArguments(TrainingArguments):
         default=0.01,
         metadata={"help": "With on_bad_video=skip: training stops when more than this share of the files is bad."},
     )
+    early_stopping_patience: int = field(
+        default=0,
+        metadata={"help": "Stops after so many evaluations without a better metric_for_best_model; 0 never stops."},
+    )
     profile_steps: int = field(
         default=0, metadata={"help": "Profiles so many steps after the first ten: profile.txt and profile.json."}
     )

@@ -61,7 +61,15 @@ COMMON = (
     "use_cpu",
     "seed",
 )
-OURS = ("mixup_alpha", "cutmix_alpha", "ema_decay", "share_text_features", "max_bad_videos", "profile_steps")
+OURS = (
+    "mixup_alpha",
+    "cutmix_alpha",
+    "ema_decay",
+    "share_text_features",
+    "max_bad_videos",
+    "early_stopping_patience",
+    "profile_steps",
+)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
@@ -95,12 +103,14 @@ def parse(arguments: list[str], prog: str) -> tuple[ModelOptions, DataOptions, V
     parser.set_defaults(**given)
     for action in parser._actions:
         action.required = action.required and action.dest not in given
-    named = {
-        argument.split("=")[0].lstrip("-").replace("-", "_") for argument in arguments if argument.startswith("--")
-    }
-    named |= given.keys()
-    if "num_train_epochs" in named and "max_steps" not in named:
-        parser.set_defaults(max_steps=-1)  # else the recipe's steps would overrule the epochs that were asked for
+    flags = (argument.split("=")[0] for argument in arguments if argument.startswith("--"))
+    typed = {flag.lstrip("-").replace("-", "_") for flag in flags}
+    for named in (typed, given.keys()):  # what is typed counts more than what the file says
+        if "max_steps" in named:
+            break
+        if "num_train_epochs" in named:
+            parser.set_defaults(max_steps=-1)  # else the recipe's steps would overrule the epochs that were asked for
+            break
     model, data, args, *_ = parser.parse_args_into_dataclasses(args=arguments)
     return model, data, args
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import BaseVideoProcessor, set_seed
+from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
@@ -60,6 +60,7 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
         eval_dataset=build_validation(data, names, video_processor),
         zero_shot_datasets=build_zero_shot(data, video_processor),
         processing_class=processor,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
     figures = trainer.train(resume_from_checkpoint=resume).metrics
     trainer.save_model()
@@ -67,6 +68,10 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
     trainer.save_metrics("train", figures)
     if data.validation:
         evaluated = trainer.evaluate()
+    else:
+        sets = trainer.zero_shot_datasets.items()
+        evaluated = {k: v for name, rows in sets for k, v in trainer.evaluate_zero_shot(rows, f"eval_{name}").items()}
+    if evaluated:
         trainer.save_metrics("eval", evaluated)
         figures = {**figures, **evaluated}
     if args.push_to_hub:
@@ -120,7 +125,8 @@ def build_training_clips(
         return VideoClips(rows, video_processor, **settings)
     shuffled = rows.shuffle(seed=args.seed, buffer_size=data.shuffle_buffer)
     shares = {"rank": args.process_index, "world_size": args.world_size}
-    return StreamedVideoClips(shuffled, video_processor, **settings, **shares)
+    # Endless, so that processes with unequal shares need not end together; `max_steps` says when to stop.
+    return StreamedVideoClips(shuffled, video_processor, **settings, **shares, endless=True)
 
 
 def build_validation(data: DataOptions, names: list[str], video_processor: BaseVideoProcessor) -> VideoViews | None:

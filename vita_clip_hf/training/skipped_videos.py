@@ -16,22 +16,26 @@ class SkippedVideos:
 
     Args:
         folder: of the run.
-        rank: of the process.
+        rank, world_size: which of how many processes this is.
         num_videos: of the data set; `None` where it is not known, as of a stream.
-        max_share: of the files that may be bad, from 0 to 1.
+        max_share: of the files that may be bad, from 0 to 1. A process judges by its part of the files, which an epoch
+            shows it.
     """
 
-    def __init__(self, folder: str | Path, rank: int, num_videos: int | None, max_share: float):
-        self._folder, self._path = Path(folder), Path(folder) / f".skipped_videos-{rank}.jsonl"
+    def __init__(self, folder: str | Path, rank: int, world_size: int, num_videos: int | None, max_share: float):
+        self._folder, self._rank, self._path = Path(folder), rank, Path(folder) / f".skipped_videos-{rank}.jsonl"
         self._num_videos, self._max_share = num_videos, max_share
-        self._seen = 0
+        self._part = None if num_videos is None else num_videos / world_size
+        self._seen, self._since_start = 0, 0
         self.reasons: dict[str, str] = {}
 
     def start(self, resumed: bool) -> None:
         """Begins a run: what an earlier one met counts where this one goes on with it."""
         self.reasons = read_skipped(self._path) if resumed else {}
-        if not resumed:
-            self._path.unlink(missing_ok=True)
+        self._seen = self._since_start = 0
+        if not resumed and self._rank == 0:  # an earlier run may have had more processes
+            for path in self._folder.glob(".skipped_videos-*.jsonl"):
+                path.unlink(missing_ok=True)
 
     def add(self, skipped: Iterable[tuple[str, str]], batch_size: int) -> None:
         """
@@ -45,16 +49,18 @@ class SkippedVideos:
             if video in self.reasons:
                 continue
             self.reasons[video] = reason
+            self._since_start += 1
             logger.warning(f"{video} is skipped: {reason}")
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"video": video, "reason": reason}) + "\n")
-        # A stream's length is not known: what was seen stands for it, once that is enough to judge by.
-        of = self._num_videos or max(self._seen, 1000)
-        if len(self.reasons) > self._max_share * of:
+        # A stream's length is not known: what this start has seen stands for it, once that is enough to judge by.
+        bad = self._since_start if self._part is None else len(self.reasons)
+        of = max(self._seen, 1000) if self._part is None else self._part
+        if bad > self._max_share * of:
             examples = "; ".join(f"{video}: {reason}" for video, reason in list(self.reasons.items())[:3])
             raise ValueError(
-                f"{len(self.reasons)} videos of {of} could not be read, more than the share of {self._max_share:.1%} "
+                f"{bad} videos of {of:.0f} could not be read, more than the share of {self._max_share:.1%} "
                 f"that max_bad_videos allows. {examples}. All are in {self._path}; `vita-clip data check` writes a "
                 "list without them."
             )

@@ -1,18 +1,22 @@
 """transformers' Trainer for Vita-CLIP."""
 
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from huggingface_hub import CommitInfo
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from ..data import StreamedVideoClips, collate_clips
@@ -33,6 +37,8 @@ from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
 from .shared_text import SharedTextFeatures
 from .skipped_videos import SkippedVideos, write_report
 from .step_profile import StepProfile
+
+logger = logging.getLogger(__name__)
 
 
 class VitaClipTrainer(Trainer):
@@ -64,9 +70,16 @@ class VitaClipTrainer(Trainer):
         self._shared_text = SharedTextFeatures()
         self._zero_shot_texts: torch.Tensor | None = None  # while a set with classes of its own is evaluated
         self._data_wait = DataWait()
+        self._zero_shot_cache: dict[tuple[str, ...], torch.Tensor] = {}
+        self._batches_in_step = 0
         self._skipped = SkippedVideos(
-            self.args.output_dir, self.args.process_index, _length(self.train_dataset), self.args.max_bad_videos
+            self.args.output_dir,
+            self.args.process_index,
+            self.args.world_size,
+            _length(self.train_dataset),
+            self.args.max_bad_videos,
         )
+        self._unread: dict[str, str] = {}  # in the evaluation that goes on
         if hasattr(self.train_dataset, "set_epoch"):
             self.add_callback(DataEpoch(self.train_dataset))
         if self.args.profile_steps:
@@ -103,6 +116,11 @@ class VitaClipTrainer(Trainer):
         if self.args.should_save:
             remove_leftovers(self.args.output_dir)
         self._skipped.start(resumed=bool(resume_from_checkpoint))
+        self.accelerator.wait_for_everyone()
+        for dataset in self.zero_shot_datasets.values():
+            self._embed_names(dataset.class_names)  # now: FSDP and DeepSpeed are about to take the text tower apart
+        if resume_from_checkpoint and (done := self._finished(resume_from_checkpoint)):
+            return done
         try:
             output = super().train(resume_from_checkpoint or None, **kwargs)
         finally:
@@ -111,6 +129,20 @@ class VitaClipTrainer(Trainer):
         if self.is_world_process_zero():
             write_report(self.args.output_dir)
         return output
+
+    def _finished(self, checkpoint: str) -> TrainOutput | None:
+        """The end of a run whose last checkpoint is of its last step: the Trainer would train one more."""
+        state = TrainerState.load_from_json(os.path.join(checkpoint, TRAINER_STATE_NAME))
+        if not 0 < self.args.max_steps <= state.global_step:
+            return None
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                f"{checkpoint} is of step {state.global_step}, and the run has {self.args.max_steps}: it is finished. "
+                "Give more max_steps to train on; its adapter is in the checkpoint."
+            )
+        self._load_from_checkpoint(checkpoint)
+        self.state = state
+        return TrainOutput(state.global_step, 0.0, {"train_steps": state.global_step})
 
     def _last_checkpoint(self) -> str:
         last = find_last_checkpoint(self.args.output_dir)
@@ -123,6 +155,7 @@ class VitaClipTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step; the time until they are there is counted as waiting."""
+        self._batches_in_step = 0
         with self._data_wait.waiting():
             return super().get_batch_samples(epoch_iterator, num_batches, device)
 
@@ -156,6 +189,8 @@ class VitaClipTrainer(Trainer):
         pixel_values = inputs["pixel_values"]
         if self.model.training:
             self._skipped.add(skipped, len(pixel_values))
+        else:
+            self._unread |= dict(skipped)
         if pixel_values.dtype == torch.uint8:
             if self._normalize is None:
                 raise ValueError(
@@ -164,8 +199,15 @@ class VitaClipTrainer(Trainer):
                 )
             inputs["pixel_values"] = self._normalize(pixel_values)
         if self.model.training:
-            inputs["pixel_values"], inputs["labels"] = self._mix(inputs["pixel_values"], inputs["labels"])
+            seed = self._seed_of_batch()
+            inputs["pixel_values"], inputs["labels"] = self._mix(inputs["pixel_values"], inputs["labels"], seed)
         return inputs
+
+    def _seed_of_batch(self) -> int:
+        """Of what is drawn for a batch: another one for every seed, step, batch within it, and process."""
+        self._batches_in_step += 1
+        place = (self.args.seed, self.state.global_step, self._batches_in_step, self.args.process_index)
+        return int.from_bytes(blake2b(repr(place).encode(), digest_size=7).digest(), "big")
 
     def compute_loss(
         self,
@@ -216,7 +258,7 @@ class VitaClipTrainer(Trainer):
         averaged = nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
         beside = self.zero_shot_datasets if eval_dataset is None else {}
         with averaged:
-            metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+            metrics = self._evaluate_all_of(eval_dataset, metric_key_prefix, ignore_keys)
             for name, dataset in beside.items():
                 metrics |= self.evaluate_zero_shot(dataset, f"{metric_key_prefix}_{name}")
         return metrics
@@ -229,15 +271,45 @@ class VitaClipTrainer(Trainer):
             dataset: as the Trainer's, with its class names in `class_names`.
             metric_key_prefix: of the figures.
         """
+        self._zero_shot_texts = self._embed_names(dataset.class_names).to(self.args.device)
+        try:
+            return self._evaluate_all_of(dataset, metric_key_prefix)
+        finally:
+            self._zero_shot_texts = None
+
+    def _embed_names(self, class_names: Sequence[str]) -> torch.Tensor:
+        """`(C, D')`, once for each list of names: the text tower is frozen."""
         tokenizer = getattr(self.processing_class, "tokenizer", None)
         if tokenizer is None:
             raise ValueError("Zero-shot evaluation needs a tokenizer: give the trainer a VitaClipProcessor.")
-        model = self._bare_model()
-        self._zero_shot_texts = embed_labels(model, tokenizer, dataset.class_names, VIDEO_TEMPLATES)
+        names = tuple(class_names)
+        if names not in self._zero_shot_cache:
+            self._zero_shot_cache[names] = embed_labels(self._bare_model(), tokenizer, list(names), VIDEO_TEMPLATES)
+        return self._zero_shot_cache[names]
+
+    def _evaluate_all_of(self, dataset: Any, prefix: str, ignore_keys: Any = None) -> dict[str, float]:
+        """The Trainer's evaluation; it says how many videos could not be read, and were left out."""
+        self._unread.clear()
+        metrics = super().evaluate(dataset, ignore_keys, prefix)
+        unread = {video: reason for part in gather_object([self._unread]) for video, reason in part.items()}
+        if unread:
+            metrics[f"{prefix}_unreadable_videos"] = len(unread)
+            self.log({f"{prefix}_unreadable_videos": len(unread)})
+            examples = "; ".join(f"{video}: {reason}" for video, reason in list(unread.items())[:5])
+            logger.warning(f"{len(unread)} videos of {prefix} could not be read and are not counted. {examples}")
+        return metrics
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As the Trainer's; it keeps persistent workers of its own set, and would give them to any other one."""
+        if eval_dataset is None or isinstance(eval_dataset, str) or eval_dataset is self.eval_dataset:
+            return super().get_eval_dataloader(eval_dataset)
+        kept = self.__dict__.pop("_eval_dataloaders", None)
         try:
-            return super().evaluate(dataset, metric_key_prefix=metric_key_prefix)
+            return super().get_eval_dataloader(eval_dataset)
         finally:
-            self._zero_shot_texts = None
+            self.__dict__.pop("_eval_dataloaders", None)
+            if kept is not None:
+                self._eval_dataloaders = kept
 
     def prediction_step(
         self,
@@ -292,6 +364,9 @@ class VitaClipTrainer(Trainer):
             f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
             + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
         ) from error
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: the Trainer's own would upload prompts without card and code. The end of training publishes."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
