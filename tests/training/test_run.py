@@ -17,6 +17,7 @@ from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
 from vita_clip_hf import VitaClipConfig, VitaClipModel
 from vita_clip_hf.cli import main as cli
 from vita_clip_hf.data import load_videos
+from vita_clip_hf.training import VitaClipTrainingArguments
 from vita_clip_hf.training.command import parse, read_settings
 from vita_clip_hf.training.run import find_resume_point
 from vita_clip_hf.training.skipped_videos import REPORT
@@ -153,6 +154,13 @@ def test_every_accelerate_configuration_is_understood(path):
     with torch.device("meta"):
         classes = {type(module).__name__ for module in VitaClipModel(VitaClipConfig()).modules()}
     assert {name for name in layers.split(",") if name} <= classes
+
+
+def test_processes_that_do_not_know_each_other_are_an_error(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(VitaClipTrainingArguments, "world_size", 1)
+    assert train("--train", videos, "--max_steps", "1", "--output_dir", tmp_path) == 1
+    assert "2 processes were started" in capsys.readouterr().err
 
 
 def test_zero_shot_sets_need_no_validation(videos, tmp_path):

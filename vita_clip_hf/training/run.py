@@ -1,6 +1,7 @@
 """From a list of videos to a trained adapter: what `examples/train.py` and `vita-clip train` do."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
         OSError: a file is not there, cannot be read or cannot be written.
         ValueError: settings or annotations do not fit together.
     """
+    check_processes(args)
     resume = find_resume_point(args)
     set_seed(args.seed)
     train_rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
@@ -77,6 +79,16 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
     if args.push_to_hub:
         trainer.push_to_hub(datasets=[data.train] if data.format == "hub" else [])
     return figures
+
+
+def check_processes(args: VitaClipTrainingArguments) -> None:
+    """Raises `ValueError` where several processes were started that know nothing of each other."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != args.world_size:
+        raise ValueError(
+            f"{started} processes were started, and this one sees {args.world_size}: each would train alone and "
+            "overwrite the others. On a machine without a GPU, give --use_cpu."
+        )
 
 
 def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
