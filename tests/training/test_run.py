@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +18,8 @@ from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
 from vita_clip_hf import VitaClipConfig, VitaClipModel
 from vita_clip_hf.cli import main as cli
 from vita_clip_hf.data import load_videos
-from vita_clip_hf.training import VitaClipTrainingArguments
 from vita_clip_hf.training.command import parse, read_settings
-from vita_clip_hf.training.run import find_resume_point
+from vita_clip_hf.training.run import check_processes, find_resume_point
 from vita_clip_hf.training.skipped_videos import REPORT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -156,11 +156,12 @@ def test_every_accelerate_configuration_is_understood(path):
     assert {name for name in layers.split(",") if name} <= classes
 
 
-def test_processes_that_do_not_know_each_other_are_an_error(videos, tmp_path, monkeypatch, capsys):
+def test_processes_that_do_not_know_each_other_are_an_error(monkeypatch):
+    check_processes(SimpleNamespace(world_size=1))
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(VitaClipTrainingArguments, "world_size", 1)
-    assert train("--train", videos, "--max_steps", "1", "--output_dir", tmp_path) == 1
-    assert "2 processes were started" in capsys.readouterr().err
+    check_processes(SimpleNamespace(world_size=2))
+    with pytest.raises(ValueError, match=r"2 processes were started.*--use_cpu"):
+        check_processes(SimpleNamespace(world_size=1))
 
 
 def test_zero_shot_sets_need_no_validation(videos, tmp_path):
