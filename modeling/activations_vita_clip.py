@@ -18,8 +18,13 @@ class VitaClipMLP(CLIPMLP):
 
         u = 1.702 W1 x + 1.702 b1,    W2 a(h) + b2 = (1 / 1.702) W2 silu(u) + b2
 
-    so that silu, of which torch keeps u alone, is the only pass.
+    so that silu is the only pass, and, W2 being frozen, u the only wide tensor that torch keeps.
     """
+
+    def __init__(self, config):
+        super().__init__(config)
+        if config.hidden_act == "quick_gelu":
+            self.activation_fn = QuickGELU()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`(..., D)` -> the same."""
@@ -34,26 +39,34 @@ class VitaClipMLP(CLIPMLP):
 
     def _scales_products(self, hidden_states: torch.Tensor) -> bool:
         """
-        On a CPU only: a GPU adds the bias within the product where nothing is scaled, and compilers fuse the plain
-        form themselves. And not where something else stands for a layer's product, as with peft and quantization.
+        On a CPU only: cuBLAS adds a bias within the product as long as nothing is scaled, and compilers fuse the plain
+        form themselves. And not where something else stands for one of the three steps, as with peft, quantized
+        weights, offloading and hooks: called as modules, they are reached.
         """
         return (
-            self.config.hidden_act == "quick_gelu"
-            and hidden_states.device.type == "cpu"
+            hidden_states.device.type == "cpu"
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
-            and all(_is_plain(layer) for layer in (self.fc1, self.fc2))
+            and type(self.activation_fn) is QuickGELU
+            and all(_is_plain(step) for step in (self.fc1, self.fc2, self.activation_fn))
+            and all(_has_plain_weights(layer) for layer in (self.fc1, self.fc2))
         )
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """A linear layer whose call is nothing but its product."""
-    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a call of the module is its class's forward() and nothing else."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return "forward" not in vars(module) and not any(hooks)
+
+
+def _has_plain_weights(layer: nn.Module) -> bool:
+    """A linear layer with weights in memory, of no type that has products of its own."""
+    return type(layer) is nn.Linear and type(layer.weight) is nn.Parameter and not layer.weight.is_meta
 
 
 class QuickGELU(nn.Module):
     """
-    CLIP's `"quick_gelu"` where [`VitaClipMLP`] takes the plain way: in steps of which torch keeps h alone.
+    CLIP's `"quick_gelu"` where [`VitaClipMLP`] takes the plain way: in steps of which torch keeps u = 1.702 h alone.
 
     torch.compile fuses the formula, and chooses itself what to keep.
     """

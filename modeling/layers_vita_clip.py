@@ -11,7 +11,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .activations_vita_clip import QuickGELU, VitaClipMLP
+from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
@@ -121,8 +121,6 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         self.self_attn = VitaClipAttention(config)
         self.layer_norm1 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)
         self.mlp = VitaClipMLP(config)
-        if config.hidden_act == "quick_gelu":
-            self.mlp.activation_fn = QuickGELU()
         self.layer_norm2 = nn.LayerNorm(self.embed_dim, eps=config.layer_norm_eps)
 
     def forward(

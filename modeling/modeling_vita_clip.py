@@ -133,6 +133,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         for name, weight in self.named_parameters():
             if not is_prompt(name):
                 weight.data = weight.data.to(dtype)
+        self.class_prompts.feature_cache.clear()
 
     # ---- the three halves ----
 

@@ -5,7 +5,8 @@ from collections import Counter
 import torch
 
 # What it costs to encode one more group, in tokens of text whose encoding takes as long: starting every operation of
-# every layer once more. A fast device waits for that; a CPU hardly does.
+# every layer once more. A fast device waits for that; a CPU hardly does. Both are estimates; how texts are grouped
+# changes the time, and no result.
 GROUP_COST_ON_CPU, GROUP_COST_ELSEWHERE = 256, 8192
 
 
