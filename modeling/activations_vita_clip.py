@@ -61,7 +61,8 @@ def _is_plain(module: nn.Module) -> bool:
 
 def _has_plain_weights(layer: nn.Module) -> bool:
     """A linear layer with weights in memory, of no type that has products of its own."""
-    return type(layer) is nn.Linear and type(layer.weight) is nn.Parameter and not layer.weight.is_meta
+    is_plain = type(layer.weight) in (nn.Parameter, torch.Tensor)  # the latter in replicas of DataParallel
+    return type(layer) is nn.Linear and is_plain and not layer.weight.is_meta
 
 
 class QuickGELU(nn.Module):
