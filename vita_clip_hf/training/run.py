@@ -7,14 +7,13 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
 from ..modeling.adapter_vita_clip import locate_base
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from .arguments import VitaClipTrainingArguments
-from .checkpoints import find_last_checkpoint
+from .checkpoints import find_last_checkpoint, list_checkpoints
 from .options import DataOptions, ModelOptions
 from .trainer import VitaClipTrainer
 
@@ -102,11 +101,10 @@ def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
         found = find_last_checkpoint(args.output_dir)
         logger.warning(f"Training goes on from {found}." if found else "There is no checkpoint yet; training starts.")
         return found
-    output_dir = Path(args.output_dir)
-    if args.resume_from_checkpoint is None and output_dir.is_dir() and get_last_checkpoint(args.output_dir):
+    if args.resume_from_checkpoint is None and list_checkpoints(args.output_dir):
         raise ValueError(
-            f"{output_dir} has checkpoints of an earlier run. Give --resume_from_checkpoint auto to go on from them, "
-            "or another --output_dir."
+            f"{args.output_dir} has checkpoints of an earlier run. Give --resume_from_checkpoint auto to go on from "
+            "them, or another --output_dir."
         )
     return args.resume_from_checkpoint
 

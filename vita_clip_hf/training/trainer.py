@@ -4,8 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from hashlib import blake2b
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from ..data import StreamedVideoClips, collate_clips
 from ..data.normalization import PixelNormalization
+from ..data.randomness import generator_for
 from ..evaluation.video_metrics import VideoMetrics
 from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
 from ..hub import publish_folder
@@ -94,6 +94,10 @@ class VitaClipTrainer(Trainer):
 
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The average of the prompts in their place, with `ema_decay`."""
+        return nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
 
     # ---- the run ----
 
@@ -207,7 +211,7 @@ class VitaClipTrainer(Trainer):
         """Of what is drawn for a batch: another one for every seed, step, batch within it, and process."""
         self._batches_in_step += 1
         place = (self.args.seed, self.state.global_step, self._batches_in_step, self.args.process_index)
-        return int.from_bytes(blake2b(repr(place).encode(), digest_size=7).digest(), "big")
+        return generator_for(*place).initial_seed()
 
     def compute_loss(
         self,
@@ -255,9 +259,8 @@ class VitaClipTrainer(Trainer):
         Evaluates on `eval_dataset`, and on the zero-shot sets beside it where the trainer's own is evaluated. With
         `ema_decay`, what is evaluated is the average of the prompts.
         """
-        averaged = nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
         beside = self.zero_shot_datasets if eval_dataset is None else {}
-        with averaged:
+        with self._averaged():
             metrics = self._evaluate_all_of(eval_dataset, metric_key_prefix, ignore_keys)
             for name, dataset in beside.items():
                 metrics |= self.evaluate_zero_shot(dataset, f"{metric_key_prefix}_{name}")
@@ -374,12 +377,7 @@ class VitaClipTrainer(Trainer):
         `ema_decay`. Every process must call it.
         """
         in_checkpoint = output_dir is not None and Path(output_dir).name.startswith("checkpoint-")
-        averaged = (
-            nullcontext()
-            if self._average is None or in_checkpoint
-            else self._average.in_place_of_weights(self._bare_model())
-        )
-        with averaged:
+        with nullcontext() if in_checkpoint else self._averaged():
             if not self.is_fsdp_enabled:
                 super().save_model(output_dir, _internal_call)
                 return
