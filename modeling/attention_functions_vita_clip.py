@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.autograd.function import once_differentiable
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
@@ -11,6 +12,8 @@ from transformers.models.clip.modeling_clip import eager_attention_forward
 SHORT = 64
 # What torch's kernel for the CPU works through at once; measured from 197 to 256 keys, multiples of 16 are fast.
 BLOCK = 32
+# Attention weights recomputed at once: 4 MiB in bfloat16, which stay in the processor's caches.
+SCORES = 2**21
 
 
 def attention_function(name: str, keys: torch.Tensor) -> Callable:
@@ -19,11 +22,15 @@ def attention_function(name: str, keys: torch.Tensor) -> Callable:
 
     torch's fused attention, `"sdpa"`, saves the memory of the scores by working block by block. With a class name's 20
     keys there is little to save, and in bfloat16 on the CPU it takes over three times as long as plain matrix
-    products, forward and backward; with a frame's 200 keys, or in float32, it is ahead.
+    products, forward and backward. With a frame's 200 keys, or in float32, it is ahead; but its backward pass in
+    bfloat16 takes seven times as long as forwards, and plain products half of that.
     """
     on_cpu_in_bfloat16 = keys.device.type == "cpu" and keys.dtype == torch.bfloat16
     if name == "sdpa" and on_cpu_in_bfloat16 and keys.shape[1] <= SHORT:
         return short_attention_forward
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if name == "sdpa" and on_cpu_in_bfloat16 and torch.is_grad_enabled() and not in_graph:
+        return long_attention_forward
     return ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
 
 
@@ -78,3 +85,80 @@ def short_attention_forward(
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     attended, _ = eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
     return attended, None
+
+
+def long_attention_forward(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    **kwargs,
+) -> tuple[torch.Tensor, None]:
+    """As transformers' `"sdpa"`, with [`RecomputedAttention`]'s backward pass where all queries see the same keys."""
+    has_one_mask = attention_mask is None or attention_mask.shape[:-1] == (1, 1, 1)
+    if dropout or is_causal or not has_one_mask:
+        fused = ALL_ATTENTION_FUNCTIONS["sdpa"]
+        return fused(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, is_causal=is_causal, **kwargs
+        )
+    attended = RecomputedAttention.apply(query, key, value, attention_mask, scaling)
+    return attended.transpose(1, 2).contiguous(), None
+
+
+class RecomputedAttention(torch.autograd.Function):
+    """
+    O = P V with P = softmax(s Q K^T), forwards by torch's fused kernel, which keeps no P. Backwards P is computed once
+    more, from a few sequences at a time, and by plain matrix products
+
+        dV = P^T dO,    dS = P * (dO V^T - (dO * O) 1),    dQ = s dS K,    dK = s dS^T Q
+    """
+
+    @staticmethod
+    def forward(query, key, value, mask, scale) -> torch.Tensor:
+        """
+        Args:
+            query, key, value: `(N, heads, Q, d)`, `(N, heads, S, d)` and the same.
+            mask: `(1, 1, 1, S)`, true for the keys that are seen; `None` for all.
+            scale: s.
+
+        Returns:
+            `(N, heads, Q, d)`.
+        """
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        *tensors, ctx.scale = inputs
+        ctx.save_for_backward(*tensors, output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, mask, output = ctx.saved_tensors
+        unseen = query.new_zeros(1, 1, 1)
+        if mask is not None:
+            unseen = query.new_zeros(mask.shape[1:]).masked_fill(~mask[0], torch.finfo(query.dtype).min)
+        # Laid out as the projections behind take them: (N, Q, heads, d).
+        grads = [part.new_empty(part.transpose(1, 2).shape).transpose(1, 2) for part in (query, key, value)]
+        step = max(1, SCORES // (query.shape[1] * query.shape[2] * key.shape[2]))
+        parts = zip(*(part.split(step) for part in (query, key, value, output, grad, *grads)), strict=True)
+        for q, k, v, o, g, *results in parts:
+            heads = q.shape[:2]
+            rows = (part.flatten(0, 1) for part in (q, k, v, o, g))
+            for result, part in zip(results, _attention_grads(*rows, unseen, ctx.scale), strict=True):
+                result.copy_(part.unflatten(0, heads))
+        return *grads, None, None
+
+
+def _attention_grads(query, key, value, output, grad, unseen, scale) -> tuple[torch.Tensor, ...]:
+    """dQ, dK and dV of `(n, Q, d)` and `(n, S, d)`; `unseen` is added to the scores."""
+    weights = torch.baddbmm(unseen, query, key.transpose(1, 2), alpha=scale).softmax(-1)
+    grad_value = weights.transpose(1, 2) @ grad
+    # Summed in float32: the difference below is small beside its terms.
+    offset = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
+    scores = torch.baddbmm(offset, grad, value.transpose(1, 2), alpha=scale, beta=-scale).mul_(weights)
+    return scores @ key, scores.transpose(1, 2) @ query, grad_value
