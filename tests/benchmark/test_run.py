@@ -120,7 +120,7 @@ def test_errors_on_the_command_line_are_one_line(capsys):
 
 def test_without_a_checkout_the_oracle_is_left_out_or_asked_for_in_vain(monkeypatch, tmp_path):
     monkeypatch.setattr(oracle_module, "ORACLE", tmp_path / "plain_vita_clip.py")
-    assert available_contenders(TINY) == ("clip", "xclip", "vita")
+    assert available_contenders(TINY) == ("clip", "xclip", "vita", "vita-bf16", "vita-checkpoint")
     with pytest.raises(FileNotFoundError, match="checkout"):
         run_benchmark(replace(TINY, cases=("forward",), contenders=("plain",)), quiet=True)
 

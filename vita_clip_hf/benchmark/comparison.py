@@ -11,13 +11,12 @@ from .arithmetic import MATRIX_PRODUCT, count_flops, matrix_product
 from .contenders import available_contenders
 from .peak_memory import measure_peak_memory
 from .progress import Progress
-from .settings import BenchmarkSettings
+from .settings import LEARNERS, ONLY_TRAINING, BenchmarkSettings
 from .tables import Table
 from .timing import Spread, Timings, Work, out_of_memory_message, time_in_turns
 from .works import prepare_work
 
 AGAIN = "vita, asked again"
-LEARNERS = ("plain", "vita")
 TOLERANCE = 1e-5  # of unit-length features in float32
 COLUMNS = [
     *("contender", "time", "ratio_to_clip", "speedup_over_plain", "gflop", "utilisation", "peak_bytes"),
@@ -45,7 +44,7 @@ def compare(case: str, dtype_name: str, settings: BenchmarkSettings, progress: P
         OSError, ValueError: a contender that was asked for cannot be built.
     """
     dtype = getattr(torch, dtype_name)
-    names = contenders_of(case, settings)
+    names = contenders_of(case, dtype_name, settings)
     measured = Measured()
     for name in names:
         progress.say(f"{case} {dtype_name}: preparing {name}")
@@ -64,9 +63,12 @@ def compare(case: str, dtype_name: str, settings: BenchmarkSettings, progress: P
     )
 
 
-def contenders_of(case: str, settings: BenchmarkSettings) -> list[str]:
-    """Those that have the case: CLIP and X-CLIP learn no prompts."""
-    return [name for name in available_contenders(settings) if case != "train" or name in LEARNERS]
+def contenders_of(case: str, dtype: str, settings: BenchmarkSettings) -> list[str]:
+    """Those that have the case: CLIP and X-CLIP learn no prompts, and a base in bfloat16 is one in bfloat16."""
+    names = available_contenders(settings)
+    if case != "train":
+        return [name for name in names if name not in ONLY_TRAINING]
+    return [name for name in names if name in LEARNERS and (dtype == "bfloat16" or name not in ONLY_TRAINING)]
 
 
 def _prepare(case: str, name: str, settings: BenchmarkSettings, dtype_name: str, measured: Measured) -> None:
@@ -109,8 +111,8 @@ def _row(
     plain_peak = measured.peak_bytes.get("plain")
     if name != "plain" and row["peak_bytes"] and plain_peak:
         row["peak_to_plain"] = row["peak_bytes"] / plain_peak
-    if name == "vita" and {"vita", "plain"} <= measured.outputs.keys():
-        row["difference"] = largest_difference(case, measured.outputs["vita"], measured.outputs["plain"])
+    if name.startswith("vita") and {name, "plain"} <= measured.outputs.keys():
+        row["difference"] = largest_difference(case, measured.outputs[name], measured.outputs["plain"])
         if dtype == torch.float32 and row["difference"] > tolerance(case):
             row["note"] = f"differs from the equations by more than {tolerance(case):.0e}"
     return row

@@ -84,7 +84,7 @@ class Plain(Contender):
 
 
 class Vita(Contender):
-    """This package's model."""
+    """This package's model. In training also on a base stored in bfloat16, and with gradient checkpointing beside."""
 
     trains = True
 
@@ -140,6 +140,20 @@ def _build_vita(settings: BenchmarkSettings) -> Vita:
     return Vita(VitaClipModel.from_pretrained(settings.model, config=config, dtype=torch.float32))
 
 
+def _build_vita_bf16(settings: BenchmarkSettings) -> Vita:
+    contender = _build_vita(settings)
+    contender.model.cast_base(torch.bfloat16)
+    return contender
+
+
+def _build_vita_checkpoint(settings: BenchmarkSettings) -> Vita:
+    contender = _build_vita_bf16(settings)
+    model = contender.model
+    # transformers 5.23 gave it another name.
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    return contender
+
+
 def _build_plain(settings: BenchmarkSettings) -> Plain:
     model = _build_vita(settings).model
     return Plain(oracle_of(model), _texts(model.config))
@@ -184,4 +198,6 @@ _BUILDERS: dict[str, Callable[[BenchmarkSettings], Contender]] = {
     "xclip": _build_xclip,
     "plain": _build_plain,
     "vita": _build_vita,
+    "vita-bf16": _build_vita_bf16,
+    "vita-checkpoint": _build_vita_checkpoint,
 }

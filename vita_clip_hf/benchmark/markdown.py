@@ -12,6 +12,8 @@ NAMES = {
     "xclip": "`XCLIPModel`",
     "plain": "plain equations",
     "vita": "**Vita-CLIP**",
+    "vita-bf16": "**Vita-CLIP**, its base in bfloat16",
+    "vita-checkpoint": "the same with gradient checkpointing",
 }
 
 

@@ -20,9 +20,9 @@ def tabulate_memory(dtype_name: str, settings: BenchmarkSettings, progress: Prog
         ("train", name, f"{batch} clips", replace(settings, batch=batch))
         for batch in settings.scale_batch
         if batch <= most
-        for name in contenders_of("train", settings)
+        for name in contenders_of("train", dtype_name, settings)
     ]
-    if "vita" in contenders_of("text", settings):
+    if "vita" in contenders_of("text", dtype_name, settings):
         questions += [
             ("text", "vita", f"{count} classes", replace(settings, classes=count)) for count in settings.scale_classes
         ]
@@ -32,7 +32,7 @@ def tabulate_memory(dtype_name: str, settings: BenchmarkSettings, progress: Prog
         use = measure_peak_memory(case, name, chosen, dtype_name)
         row = {"step": case, "contender": name, "units": units, "peak_bytes": use.peak_bytes, "note": use.note or None}
         plain = [other["peak_bytes"] for other in rows if (other["step"], other["units"]) == (case, units)]
-        if name == "vita" and use.peak_bytes and plain and plain[0]:
+        if name != "plain" and use.peak_bytes and plain and plain[0]:
             row["peak_to_plain"] = use.peak_bytes / plain[0]
         rows.append(row)
     title = f"Peak memory: {settings.model}, {settings.frames} frames, {dtype_name}"

@@ -8,7 +8,10 @@ FILE_CASES = ("decode", "files")
 SCALING_AXES = ("frames", "classes", "batch", "views", "size")
 CASES = (*MODEL_CASES, *FILE_CASES, "memory", "scaling", *(f"scaling-{axis}" for axis in SCALING_AXES))
 DEFAULT_CASES = ("forward", "text", "latency", "decode")
-CONTENDERS = ("clip", "xclip", "plain", "vita")
+CONTENDERS = ("clip", "xclip", "plain", "vita", "vita-bf16", "vita-checkpoint")
+# Of CONTENDERS those that have training of their own; of the last two the rest would be what "vita" is in bfloat16.
+LEARNERS = ("plain", "vita", "vita-bf16", "vita-checkpoint")
+ONLY_TRAINING = ("vita-bf16", "vita-checkpoint")
 DTYPES = ("float32", "bfloat16")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 
