@@ -13,6 +13,7 @@ NAMES = {
     "plain": "plain equations",
     "vita": "**Vita-CLIP**",
     "vita-bf16": "**Vita-CLIP**, its base in bfloat16",
+    "vita, asked again": "**Vita-CLIP**, asked again",
     "vita-checkpoint": "the same with gradient checkpointing",
 }
 
@@ -73,6 +74,10 @@ def _seconds(spread: Mapping[str, float]) -> str:
 
 
 def _ratio(spread: Mapping[str, float]) -> str:
+    if spread["median"] >= 1000:
+        return f"{spread['median']:,.0f}"
+    if spread["median"] < 0.001:
+        return "0"
     return f"{spread['median']:.2f} ({spread['q1']:.2f}..{spread['q3']:.2f}; min {spread['minimum']:.2f})"
 
 

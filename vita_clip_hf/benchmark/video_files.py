@@ -130,12 +130,17 @@ def _decoding_steps(videos: Sequence[Path], processor: VitaClipVideoProcessor) -
     decoded = [read(path) for path in videos]
     as_bytes = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
     return [
-        Work("open", lambda: [VideoReader(str(path)) for path in videos]),
+        Work("open", lambda: _open_each(videos)),
         Work("open, decode", lambda: [read(path) for path in videos]),
         Work("resize, crop", lambda: [processor(frames, do_sample_frames=False, **as_bytes) for frames in decoded]),
         Work("file to bytes", lambda: [processor(str(path), **as_bytes) for path in videos]),
         Work("file to floats", lambda: [processor(str(path), return_tensors="pt") for path in videos]),
     ]
+
+
+def _open_each(videos: Sequence[Path]) -> None:
+    for path in videos:
+        VideoReader(str(path))  # let go at once: open readers decode ahead, each in a thread of its own
 
 
 def _exhaust(loader: DataLoader) -> Callable[[], None]:
