@@ -233,7 +233,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         """
         Args:
             input_ids: `(N, S)`, as CLIP's tokenizer gives them.
-            attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none.
+            attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none. One of queries
+                and keys, `(N, 1, S, S)`, is taken with `all_tokens` alone.
             position_ids: `(N, S)` or `(1, S)`.
             inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
             end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
@@ -243,9 +244,18 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         Returns:
             `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
             end token, both after the final layer norm. S is the longest text's length where lengths can be read.
+
+        Raises:
+            ValueError: not one of `input_ids` and `inputs_embeds`, the latter without `end_positions`, or an
+                `attention_mask` of another shape.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds, and not both.")
+        if attention_mask is not None and attention_mask.ndim != 2 and not all_tokens:
+            raise ValueError(
+                f"attention_mask must be (texts, tokens); found {tuple(attention_mask.shape)}. A mask of queries and "
+                "keys needs all_tokens=True: without it texts are cut, and the last layer has one query."
+            )
         if input_ids is not None:
             input_ids = input_ids.view(-1, input_ids.shape[-1])
             if end_positions is None:

@@ -81,6 +81,20 @@ def test_attention_to_few_keys_is_torchs(masked):
     torch.testing.assert_close(found, expected.transpose(1, 2))
 
 
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_query_that_sees_no_key_gives_what_torchs_attention_gives(sees):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 3, 8, generator=generator, requires_grad=True) for _ in range(3))
+    mask = torch.ones(2, 1, 3, 3, dtype=torch.bool).tril()
+    mask[0, :, 0] = sees
+    attend = nn.functional.scaled_dot_product_attention
+    found, _ = short_attention_forward(nn.Module(), query, key, value, mask, scaling=8**-0.5, dropout=0.0)
+    expected = attend(query, key, value, mask).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
+    ours, torchs = (torch.autograd.grad(x.square().sum(), (query, key, value)) for x in (found, expected))
+    torch.testing.assert_close(ours, torchs)
+
+
 def test_in_bfloat16_class_names_and_frames_are_near_float32():
     model = toy_model(labels=NAMES)
     with torch.no_grad():
