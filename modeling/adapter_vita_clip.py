@@ -311,23 +311,18 @@ def save_model(
     adapter_only: bool | None,
     adapter_dtype: str | torch.dtype | None,
     kwargs: dict[str, Any],
-) -> list[str]:
-    """
-    `VitaClipModel.save_pretrained`: the prompts alone, or by transformers' own `save_all` the whole model.
-
-    Returns:
-        The names of the files that were written.
-    """
+) -> None:
+    """`VitaClipModel.save_pretrained`: the prompts alone, or by transformers' own `save_all` the whole model."""
     if adapter_only is None:
         adapter_only = model.config.base_model_name_or_path is not None
     if not adapter_only:
         if adapter_dtype is not None:
             raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
-        written = _write_whole(folder, lambda target: _save_full(model, save_all, target, state_dict, kwargs))
+        _write_whole(folder, lambda target: _save_full(model, save_all, target, state_dict, kwargs))
         (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
-        return written
+        return
     _check_adapter(model, Path(folder))
-    return _write_whole(folder, lambda target: save_adapter(model, target, state_dict, adapter_dtype))
+    _write_whole(folder, lambda target: save_adapter(model, target, state_dict, adapter_dtype))
 
 
 def _check_adapter(model: Any, folder: Path) -> None:
@@ -391,13 +386,8 @@ def copy_code(folder: Path) -> None:
         shutil.copyfile(source, folder / source.name)
 
 
-def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> list[str]:
-    """
-    Writes into a temporary folder beside `folder` and moves the files in when all of them are there.
-
-    Returns:
-        Their names.
-    """
+def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> None:
+    """Writes into a temporary folder beside `folder` and moves the files in when all of them are there."""
     target = Path(folder)
     if target.is_file():
         raise OSError(f"{target} is a file; expected a folder to save into.")
@@ -405,7 +395,5 @@ def _write_whole(folder: str | os.PathLike, write: Callable[[Path], None]) -> li
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
         write(Path(temporary))
         target.mkdir(exist_ok=True)
-        written = sorted(path.name for path in Path(temporary).iterdir())
-        for name in written:
-            os.replace(Path(temporary) / name, target / name)
-    return written
+        for path in sorted(Path(temporary).iterdir()):
+            os.replace(path, target / path.name)

@@ -76,14 +76,23 @@ def short_attention_forward(
     is_causal: bool = False,
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers' `"sdpa"`, with its masks: true where a query sees a key, or `None` and `is_causal`."""
+    """
+    As transformers' `"sdpa"`, with its masks: true where a query sees a key, or `None` and `is_causal`. A query that
+    sees no key gives zeros, as there.
+    """
     num_queries, num_keys = query.shape[2], key.shape[2]
+    blind = None
     if attention_mask is None and is_causal and num_queries > 1:
         attention_mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device).tril()
+    elif attention_mask is not None and attention_mask.dtype == torch.bool:
+        blind = ~attention_mask.any(dim=-1)  # (N, heads or 1, Q)
     if attention_mask is not None and attention_mask.dtype == torch.bool:
         lowest = torch.finfo(query.dtype).min
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     attended, _ = eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if blind is not None and (in_graph or blind.any()):  # rare: not worth a pass over all of `attended`
+        attended = attended.masked_fill(blind.transpose(1, 2)[..., None], 0)
     return attended, None
 
 

@@ -59,10 +59,18 @@ def carry_over_contexts(
             new.contexts[index] = trained[known[name]]
 
 
+# What of a model text features come from.
+_BEHIND_FEATURES = ("text_model", "class_prompts", "text_projection")
+
+
 class ClassFeatureCache:
     """
-    Text features of a model that is not in training, kept until one of the weights behind them changes. A change that
-    torch does not count, through `weight.data`, is seen when the model's `train()` or `eval()` is called after it.
+    Text features of a model that is not in training, kept until something changes that can be seen: the weights and
+    buffers behind them, forward hooks put on or taken off, peft's adapters switched, disabled or merged, or the
+    features themselves, which the caller was given and may have written to.
+
+    Not seen are changes that torch does not count, through `weight.data`, until the model's `train()` or `eval()` is
+    called after them; what a hook that stays computes from elsewhere; and a new scale of a peft adapter.
     """
 
     def __init__(self) -> None:
@@ -79,24 +87,46 @@ class ClassFeatureCache:
         """The features that `encode` gives, `(C, D')`: kept ones where the same weights gave them."""
         if model.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return encode()
-        key = self._weights_key(model)
+        key = _state_behind_features(model)
         if key is None:
             return encode()
         kept = self._kept
-        if kept is None or kept[0] != key:
-            self._kept = kept = (key, encode())
+        if kept is None or kept[0] != (key, kept[1]._version):
+            features = _with_version(encode())
+            self._kept = kept = ((key, features._version), features)
         return kept[1]
 
-    @staticmethod
-    def _weights_key(model: nn.Module) -> Hashable:
-        """
-        Identity and version of every weight that text features depend on; `None` where torch keeps no versions, or in
-        a replica of `DataParallel`, whose weights live for one call.
-        """
-        behind = (model.text_model, model.class_prompts, model.text_projection)
-        weights = [weight for module in behind for weight in module.parameters()]
-        if not weights or any(weight.is_inference() for weight in weights):
-            return None
-        device = weights[0].device.type
-        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return precision, tuple((weight.data_ptr(), weight._version, weight.dtype) for weight in weights)
+
+def _with_version(features: torch.Tensor) -> torch.Tensor:
+    """A tensor whose changes torch counts, which it does not for one that was made in inference mode."""
+    if not features.is_inference():
+        return features
+    with torch.inference_mode(False):
+        return features.clone()
+
+
+def _state_behind_features(model: nn.Module) -> Hashable:
+    """
+    Of all modules that text features come from: identity and version of every tensor, hooks, and which adapters of
+    peft are on. `None` where torch keeps no versions, or in a replica of `DataParallel`, whose weights live for one
+    call.
+    """
+    modules = [part for behind in _BEHIND_FEATURES for part in getattr(model, behind).modules()]
+    weights = [weight for module in modules for weight in module.parameters(recurse=False)]
+    tensors = weights + [buffer for module in modules for buffer in module.buffers(recurse=False)]
+    if not weights or any(tensor.is_inference() for tensor in tensors):
+        return None
+    device = weights[0].device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    versions = tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
+    hooks = tuple(hook for module in modules for hook in (*module._forward_pre_hooks, *module._forward_hooks))
+    return precision, versions, hooks, tuple(_adapters_in_use(module) for module in modules if _is_of_peft(module))
+
+
+def _is_of_peft(module: nn.Module) -> bool:
+    """Whether it is a layer that peft put around another; told by an attribute, as peft need not be installed."""
+    return "merged_adapters" in vars(module)
+
+
+def _adapters_in_use(layer: Any) -> Hashable:
+    return layer.disable_adapters, tuple(layer.active_adapters), tuple(layer.merged_adapters)

@@ -6,6 +6,8 @@ they act as keys and values only, and that is how they are computed here: no que
 for a prompt. What a layer puts out is the same.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -14,6 +16,7 @@ from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLay
 from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
+from .shared_start_vita_clip import SharedStart
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 
@@ -46,6 +49,7 @@ class VitaClipAttention(CLIPAttention):
         attention_mask: torch.Tensor | None = None,
         key_value_states: torch.Tensor | None = None,
         prompt_keys_values: KeysValues | None = None,
+        shared_start: SharedStart | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
@@ -54,23 +58,39 @@ class VitaClipAttention(CLIPAttention):
             attention_mask: as the chosen attention backend takes it; `None` lets all see all.
             key_value_states: the tokens that are asked, `(N, S, D)`; by default those that ask.
             prompt_keys_values: keys and values of prompts, `(N, P, D)` each.
+            shared_start: given where the tokens of several texts stand in one row; says what the mask then is.
 
         Returns:
             `(N, Q, D)`, and the attention weights `(N, heads, Q, S + P)` where the backend gives them, else `None`.
         """
         sources = hidden_states if key_value_states is None else key_value_states
         keys, values = self.project_keys_values(sources)
-        backend = self.config._attn_implementation
+        queries = self.q_proj(hidden_states)
+        if shared_start is not None:
+            assert attention_mask is not None, "what a text sees of a shared start is said by a mask"
+            attend = partial(self._attend, **kwargs)
+            return self.out_proj(shared_start.attend(attend, queries, keys, values, attention_mask)), None
         if prompt_keys_values is not None:
-            padding = padding_of_keys(backend, keys, keys.shape[1] + prompt_keys_values[0].shape[1], attention_mask)
+            num_keys = keys.shape[1] + prompt_keys_values[0].shape[1]
+            padding = padding_of_keys(self.config._attn_implementation, keys, num_keys, attention_mask)
             keys = torch.cat([keys, prompt_keys_values[0], *padding.rows], dim=1)
             values = torch.cat([values, prompt_keys_values[1], *padding.rows], dim=1)
             attention_mask = padding.mask
+        attended, weights = self._attend(queries, keys, values, attention_mask, **kwargs)
+        return self.out_proj(attended), weights
 
-        attend = attention_function(backend, keys)
-        attended, weights = attend(
+    def _attend(
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`(N, Q, D)` queries, `(N, K, D)` keys and values -> `(N, Q, D)`, and the weights if the backend has any."""
+        attended, weights = attention_function(self.config._attn_implementation, keys)(
             self,
-            self._split_heads(self.q_proj(hidden_states)),
+            self._split_heads(queries),
             self._split_heads(keys),
             self._split_heads(values),
             attention_mask,
@@ -78,7 +98,7 @@ class VitaClipAttention(CLIPAttention):
             dropout=self.dropout if self.training else 0.0,
             **kwargs,
         )
-        return self.out_proj(attended.flatten(2)), weights
+        return attended.flatten(2), weights
 
     def project_keys_values(self, tokens: torch.Tensor) -> KeysValues:
         """Keys and values of `tokens`, `(..., D)` each."""

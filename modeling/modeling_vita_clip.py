@@ -243,7 +243,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         layout = prompts.own_layout if layout is None else layout
         checkpointing = self.training and self.text_model.encoder.layers[0].gradient_checkpointing
         in_chunks = not torch.is_grad_enabled() or checkpointing
-        lengths = prompts.lengths(layout)
+        lengths, shared = prompts.lengths(layout), prompts.num_shared_tokens(layout)
         groups = groups_to_encode(lengths, chunk_size if in_chunks else None, device)
         pooled = []
         for group in groups:
@@ -251,7 +251,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             longest = max(lengths[index] for index in group)
             embeds = prompts(self.text_model.embeddings.token_embedding, classes, layout, longest)
             ends = layout["end_positions"][classes]
-            pooled.append(self.text_model(inputs_embeds=embeds, end_positions=ends).pooler_output)
+            text = self.text_model(inputs_embeds=embeds, end_positions=ends, num_shared_tokens=shared)
+            pooled.append(text.pooler_output)
         features = self.text_projection(torch.cat(pooled))
         if len(groups) == 1:
             return features

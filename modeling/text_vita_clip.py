@@ -12,6 +12,7 @@ from .configuration_vita_clip import VitaClipTextConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import ClassFeatureCache
 from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
+from .shared_start_vita_clip import can_share_start, encode_beside_start
 
 
 class ClassPrompts(nn.Module):
@@ -101,8 +102,23 @@ class ClassPrompts(nn.Module):
         contexts = list(range(self.config.text_prompt_length))
         start, *rest = range(len(contexts), len(contexts) + longest)
         name, tail = rest[: num_tokens - 3], rest[num_tokens - 3 :]
-        before = {"end": len(contexts), "front": 0, "middle": len(contexts) // 2}[self.config.text_prompt_position]
+        before = self._contexts_before_name
         return [start, *contexts[:before], *name, *contexts[before:], *tail]
+
+    @property
+    def _contexts_before_name(self) -> int:
+        contexts = self.config.text_prompt_length
+        return {"end": contexts, "front": 0, "middle": contexts // 2}[self.config.text_prompt_position]
+
+    def num_shared_tokens(self, layout: dict[str, torch.Tensor]) -> int:
+        """With how many tokens all classes of a layout begin alike; 0 where it is the start token at most."""
+        if self.config.text_prompt_scope != "unified" or self._contexts_before_name == 0:
+            return 0
+        if layout["input_ids"] is self.input_ids:  # known without waiting for the device
+            first = {ids[0] for ids in self.label_token_ids}
+        else:
+            first = set(layout["input_ids"][:, 0].tolist())
+        return 1 + self._contexts_before_name if len(first) == 1 else 0
 
     @property
     def own_layout(self) -> dict[str, torch.Tensor]:
@@ -159,10 +175,17 @@ class VitaClipTextEncoder(CLIPEncoder):
         end_positions: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         all_tokens: bool = False,
+        num_shared_tokens: int = 0,
         **kwargs,
     ) -> torch.Tensor:
-        """`(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`."""
+        """
+        `(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`. The first `num_shared_tokens`,
+        the same in all texts, are computed once where that is possible.
+        """
         kwargs.pop("is_causal", None)
+        wants_plain = all_tokens or attention_mask is not None
+        if num_shared_tokens and not wants_plain and can_share_start(self, len(hidden_states)):
+            return encode_beside_start(self, hidden_states, end_positions, num_shared_tokens, **kwargs)
         causal_mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
         for layer in self.layers[: None if all_tokens else -1]:
             hidden_states = layer(hidden_states, causal_mask, is_causal=True, **kwargs)
@@ -204,23 +227,35 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         inputs_embeds: torch.Tensor | None = None,
         end_positions: torch.Tensor | None = None,
         all_tokens: bool = False,
+        num_shared_tokens: int = 0,
         **kwargs,
     ) -> BaseModelOutputWithPooling:
         """
         Args:
             input_ids: `(N, S)`, as CLIP's tokenizer gives them.
-            attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none.
+            attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none. One of queries
+                and keys, `(N, 1, S, S)`, is taken with `all_tokens` alone.
             position_ids: `(N, S)` or `(1, S)`.
             inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
             end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
             all_tokens: compute the last layer for all positions, which nothing of the model reads.
+            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once.
 
         Returns:
             `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
             end token, both after the final layer norm. S is the longest text's length where lengths can be read.
+
+        Raises:
+            ValueError: not one of `input_ids` and `inputs_embeds`, the latter without `end_positions`, or an
+                `attention_mask` of another shape.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds, and not both.")
+        if attention_mask is not None and attention_mask.ndim != 2 and not all_tokens:
+            raise ValueError(
+                f"attention_mask must be (texts, tokens); found {tuple(attention_mask.shape)}. A mask of queries and "
+                "keys needs all_tokens=True: without it texts are cut, and the last layer has one query."
+            )
         if input_ids is not None:
             input_ids = input_ids.view(-1, input_ids.shape[-1])
             if end_positions is None:
@@ -232,7 +267,9 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         elif end_positions is None:
             raise ValueError("inputs_embeds need end_positions, the place of each text's end token.")
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
-        hidden_states = self.encoder(hidden_states, end_positions, attention_mask, all_tokens, **kwargs)
+        hidden_states = self.encoder(
+            hidden_states, end_positions, attention_mask, all_tokens, num_shared_tokens, **kwargs
+        )
         hidden_states = self.final_layer_norm(hidden_states)
         pooled = read_tokens(hidden_states, end_positions if all_tokens else 0)[:, 0]
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)

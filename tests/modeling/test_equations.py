@@ -105,8 +105,9 @@ def test_other_frame_counts_resample_in_time_as_the_equations(num_frames):
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
-def test_both_attention_backends_equal_the_equations(backend):
-    plain, model, tokens = build_pair()
+@pytest.mark.parametrize("per_class", [True, False])
+def test_both_attention_backends_equal_the_equations(backend, per_class):
+    plain, model, tokens = build_pair(text_prompt_CSC=per_class)
     model.set_attn_implementation(backend)
     clips = toy_clips(2, NUM_FRAMES, IMAGE_SIZE)
     assert_same_outputs(plain, model, tokens, clips)

@@ -211,6 +211,8 @@ CHANGES = {
     "data that training wrote": lambda model: (model.train(), randomise_data(model), model.eval()),
     "other labels": lambda model: model.set_labels(["x", "y", "z"], toy_tokenizer()),
     "other frozen weights": lambda model: randomise(model.text_model, 3),
+    "another buffer": lambda model: model.text_model.embeddings.position_ids.add_(1),
+    "a hook": lambda model: model.text_projection.register_forward_hook(lambda module, inputs, output: 2 * output),
 }
 
 
@@ -228,6 +230,46 @@ def test_class_features_are_encoded_anew_after(change):
     after = model.get_class_features().pooler_output
     assert not torch.equal(after, before)
     torch.testing.assert_close(after, model._encode_classes(None, 512), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_writing_to_class_features_does_not_change_those_given_next(mode):
+    model = toy_model()
+    with mode():
+        given = model.get_class_features().pooler_output
+        expected = given.clone()
+        assert model.get_class_features().pooler_output is given, "kept, and not copied"
+        given[0] = 0
+        assert torch.equal(model.get_class_features().pooler_output, expected)
+
+
+@torch.no_grad()
+def test_class_features_follow_the_adapters_of_peft():
+    peft = pytest.importorskip("peft")
+    model = toy_model()
+
+    def features() -> torch.Tensor:
+        return model.get_class_features().pooler_output.clone()
+
+    bare = features()
+    settings = peft.LoraConfig(target_modules=r"text_model.*\.q_proj", init_lora_weights=False)
+    wrapped = peft.get_peft_model(model, settings).eval()
+    first = features()
+    wrapped.add_adapter("other", settings)
+    wrapped.set_adapter("other")
+    wrapped.eval()
+    other = features()
+    wrapped.base_model.set_adapter("default")
+    assert torch.equal(features(), first)
+    with wrapped.disable_adapter():
+        assert torch.equal(features(), bare)
+    assert torch.equal(features(), first)
+    layers = [layer for layer in model.modules() if isinstance(layer, peft.tuners.lora.LoraLayer)]
+    for layer in layers:
+        layer.merge(adapter_names=["other"])
+    torch.testing.assert_close(features(), other)
+    assert not torch.equal(first, bare)
+    assert not torch.allclose(first, other)
 
 
 def test_kept_class_features_carry_no_gradient_away_from_training():

@@ -264,6 +264,17 @@ def test_embedded_tokens_need_the_place_of_their_end(model):
         model.text_model()
 
 
+def test_a_mask_of_queries_and_keys_is_an_error_save_where_nothing_is_cut(model):
+    tokens = texts("a", "a longer text")
+    length = tokens["input_ids"].shape[1]
+    mask = torch.zeros(2, 1, length, length).masked_fill(~torch.ones(length, length, dtype=torch.bool).tril(), -1e9)
+    with pytest.raises(ValueError, match=rf"attention_mask must be \(texts, tokens\); found \(2, 1, {length}"):
+        model.get_text_features(tokens["input_ids"], mask)
+    given = model.text_model(tokens["input_ids"], mask, all_tokens=True).last_hidden_state
+    causal = model.text_model(tokens["input_ids"], all_tokens=True).last_hidden_state
+    torch.testing.assert_close(given, causal)
+
+
 def test_a_text_longer_than_the_encoder_takes_is_an_error(model):
     with pytest.raises(ValueError, match="40"):
         model.get_text_features(**texts("a" * 60))

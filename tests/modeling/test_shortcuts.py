@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from toy_vita_clip import toy_clips, toy_config, toy_model
+from toy_vita_clip import toy_clips, toy_config, toy_model, toy_tokenizer
 from transformers.models.clip.modeling_clip import CLIPMLP
 from vita_clip_hf.modeling import activations_vita_clip, attention_functions_vita_clip
 from vita_clip_hf.modeling.activations_vita_clip import QuickGELU, VitaClipMLP
@@ -80,6 +80,20 @@ def test_attention_to_few_keys_is_torchs(masked):
     )
     expected = nn.functional.scaled_dot_product_attention(query, key, value, mask, is_causal=masked == "causal")
     torch.testing.assert_close(found, expected.transpose(1, 2))
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_query_that_sees_no_key_gives_what_torchs_attention_gives(sees):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 3, 8, generator=generator, requires_grad=True) for _ in range(3))
+    mask = torch.ones(2, 1, 3, 3, dtype=torch.bool).tril()
+    mask[0, :, 0] = sees
+    attend = nn.functional.scaled_dot_product_attention
+    found, _ = short_attention_forward(nn.Module(), query, key, value, mask, scaling=8**-0.5, dropout=0.0)
+    expected = attend(query, key, value, mask).transpose(1, 2)
+    torch.testing.assert_close(found, expected)
+    ours, torchs = (torch.autograd.grad(x.square().sum(), (query, key, value)) for x in (found, expected))
+    torch.testing.assert_close(ours, torchs)
 
 
 def test_in_bfloat16_class_names_and_frames_are_near_float32():
@@ -162,6 +176,116 @@ def test_with_gradient_checkpointing_training_encodes_classes_in_chunks():
     model.gradient_checkpointing_enable({"use_reentrant": False})
     assert calls() == 3
     assert_close(gradients(model), expected)
+
+
+# ---- the beginning that classes share ----
+
+
+CONTEXTS = 4
+
+
+def unified_model(**fields) -> VitaClipModel:
+    return toy_model(labels=NAMES, text_prompt_scope="unified", text_prompt_length=CONTEXTS, **fields)
+
+
+def encode_plainly(monkeypatch) -> None:
+    monkeypatch.setattr("vita_clip_hf.modeling.text_vita_clip.can_share_start", lambda *_: False)
+
+
+def tokens_per_layer(model: VitaClipModel, encode=VitaClipModel.get_class_features) -> list[int]:
+    """How many tokens go through the MLP of each text layer while `encode` runs."""
+    counts = [0] * len(model.text_model.encoder.layers)
+
+    def count(index: int, inputs: torch.Tensor) -> None:
+        counts[index] += inputs.shape[:-1].numel()
+
+    handles = [
+        layer.mlp.register_forward_pre_hook(lambda _, inputs, index=index: count(index, inputs[0]))
+        for index, layer in enumerate(model.text_model.encoder.layers)
+    ]
+    encode(model)
+    for handle in handles:
+        handle.remove()
+    return counts
+
+
+@pytest.mark.parametrize(("position", "shared"), [("end", 1 + CONTEXTS), ("middle", 1 + CONTEXTS // 2), ("front", 0)])
+def test_what_all_classes_begin_with_goes_through_a_layer_once(monkeypatch, position, shared):
+    model = unified_model(text_prompt_position=position)
+    found = tokens_per_layer(model)
+    encode_plainly(monkeypatch)
+    plain = tokens_per_layer(model)
+    assert plain == [len(NAMES) * max(model.class_prompts.lengths(model.class_prompts.own_layout))] * 2 + [len(NAMES)]
+    saved = shared * (len(NAMES) - 1) if shared else 0
+    assert found == [plain[0] - saved, plain[1] - saved, len(NAMES)]
+
+
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+@pytest.mark.parametrize("position", ["end", "middle"])
+@pytest.mark.parametrize("way", ["whole", "groups", "checkpointing"])
+def test_a_shared_beginning_gives_the_same_features_and_gradients(monkeypatch, backend, position, way):
+    model = unified_model(text_prompt_position=position)
+    model.set_attn_implementation(backend)
+    if way == "groups":
+        monkeypatch.setattr("vita_clip_hf.modeling.text_lengths_vita_clip.GROUP_COST_ON_CPU", 0)
+    if way == "checkpointing":
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    other = toy_tokenizer()(["x.", "another one."])["input_ids"]
+
+    def features() -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            own, others = model._encode_classes(None, 2), model.get_class_features(other).pooler_output
+        return {name: nn.functional.normalize(x, dim=-1) for name, x in {"own": own, "others": others}.items()}
+
+    found, found_gradients = features(), gradients(model)
+    encode_plainly(monkeypatch)
+    assert_close(found, features())
+    assert_close(found_gradients, gradients(model))
+
+
+def test_a_shared_beginning_in_bfloat16_is_near_float32():
+    model = unified_model()
+    with torch.no_grad():
+        expected = model.get_class_features().pooler_output
+        found = model.to(torch.bfloat16).get_class_features().pooler_output.float()
+    assert nn.functional.cosine_similarity(found, expected).min() > 0.99
+
+
+def one_start_token_differs(model: VitaClipModel) -> None:
+    model.get_class_features([[5, 6, 7], [8, 6, 7]])
+
+
+def drops_attention(model: VitaClipModel) -> None:
+    model.config.text_config.attention_dropout = 0.1
+    model.train().get_class_features()
+
+
+def in_another_backend(model: VitaClipModel) -> None:
+    model.set_attn_implementation("flex_attention")
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        model.get_class_features()
+
+
+@pytest.mark.parametrize("encode", [one_start_token_differs, drops_attention, in_another_backend])
+def test_where_a_beginning_cannot_be_shared_every_class_has_its_own(monkeypatch, encode):
+    model = unified_model()
+    found = tokens_per_layer(model, encode)
+    encode_plainly(monkeypatch)
+    model.class_prompts.feature_cache.clear()
+    assert found == tokens_per_layer(model, encode)
+
+
+def test_a_text_model_asked_to_record_gives_what_it_gave(monkeypatch):
+    model = unified_model()
+    model.set_attn_implementation("eager")
+    ids = toy_tokenizer()(["a text.", "a longer text."], padding=True, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        outputs = model.get_text_features(ids, output_hidden_states=True, output_attentions=True)
+        assert [x.shape[0] for x in (*outputs.hidden_states, *outputs.attentions)] == [2] * 7
+        model.config.text_config.output_hidden_states = model.config.text_config.output_attentions = True
+        found = model.get_class_features().pooler_output
+        encode_plainly(monkeypatch)
+        torch.testing.assert_close(found, model._encode_classes(None, 512), atol=1e-4, rtol=1e-4)
 
 
 # ---- a base in bfloat16 ----

@@ -8,10 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
-from transformers import BaseVideoProcessor
+from torch.utils.data import DataLoader
 
-from ..data.clips import collate_clips
+from ..data.clips import ProcessedClips, collate_clips
 from ..data.normalization import PixelNormalization
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from ..modeling.video_reading_vita_clip import VideoReader
@@ -58,24 +57,11 @@ def video_files(settings: BenchmarkSettings, progress: Progress) -> Iterator[lis
         yield sorted(Path(folder, "videos").glob("*.mp4"))
 
 
-class FileClips(Dataset):
-    """Clips of bytes from files, each file as often as needed."""
-
-    def __init__(self, videos: Sequence[Path], count: int, processor: BaseVideoProcessor):
-        self.videos, self.processor = list(islice(cycle(videos), count)), processor
-
-    def __len__(self) -> int:
-        return len(self.videos)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        clip = self.processor(str(self.videos[index]), do_rescale=False, do_normalize=False, return_tensors="pt")
-        return {"pixel_values": clip["pixel_values"][0], "labels": 0}
-
-
 def open_loader(videos: Sequence[Path], settings: BenchmarkSettings, workers: int) -> DataLoader:
-    """Batches of `pixel_values` uint8 `(B, T, 3, H, W)`: the one place that says how training reads files."""
+    """Batches of `pixel_values` uint8 `(B, T, 3, H, W)`, each file as often as needed: how training reads files."""
+    count = settings.clips_from_files
     return DataLoader(
-        FileClips(videos, settings.clips_from_files, file_processor(settings)),
+        ProcessedClips([str(path) for path in islice(cycle(videos), count)], [0] * count, file_processor(settings)),
         batch_size=settings.batch,
         num_workers=workers,
         collate_fn=collate_clips,

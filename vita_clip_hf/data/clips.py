@@ -52,12 +52,18 @@ def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tens
     return {**batch, "skipped": skipped} if skipped else batch
 
 
-class _ClipReader(TorchDataset):
-    """Reads the video of each row of an annotation list, in the DataLoader's workers."""
+class ProcessedClips(TorchDataset):
+    """
+    The clips that a processor makes of videos, read as they are asked for: in the DataLoader's workers.
 
-    def __init__(self, dataset: Dataset, processor: BaseVideoProcessor):
-        self.videos, self.labels = dataset["video"], dataset["label"]
-        self.processor = processor
+    Args:
+        videos: what `processor` takes for a video.
+        labels: a class for each.
+        processor: samples, resizes and crops; it does not rescale or normalise here.
+    """
+
+    def __init__(self, videos: Sequence[Any], labels: Sequence[int], processor: BaseVideoProcessor):
+        self.videos, self.labels, self.processor = videos, labels, processor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,13 +90,13 @@ def decode_clips(
     Raises:
         OSError: a video cannot be read.
     """
-    reader = _ClipReader(dataset, processor)
-    batches = DataLoader(reader, batch_size=32, num_workers=num_workers, collate_fn=collate_clips)
-    pixel_values, labels, filled = torch.empty(0), torch.empty(len(reader), dtype=torch.long), 0
-    with tqdm(total=len(reader), desc=description, unit=" clips") as bar:
+    clips = ProcessedClips(dataset["video"], dataset["label"], processor)
+    batches = DataLoader(clips, batch_size=32, num_workers=num_workers, collate_fn=collate_clips)
+    pixel_values, labels, filled = torch.empty(0), torch.empty(len(clips), dtype=torch.long), 0
+    with tqdm(total=len(clips), desc=description, unit=" clips") as bar:
         for batch in batches:
             if filled == 0:
-                pixel_values = torch.empty(len(reader), *batch["pixel_values"].shape[1:], dtype=torch.uint8)
+                pixel_values = torch.empty(len(clips), *batch["pixel_values"].shape[1:], dtype=torch.uint8)
             end = filled + len(batch["labels"])
             pixel_values[filled:end], labels[filled:end] = batch["pixel_values"], batch["labels"]
             bar.update(end - filled)

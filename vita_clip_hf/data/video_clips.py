@@ -38,6 +38,18 @@ class ClipReader:
     video_processor: BaseVideoProcessor
     augmentation: ClipAugmentation | None
 
+    @classmethod
+    def of(
+        cls,
+        sampling: str,
+        num_frames: int,
+        stride: int,
+        video_processor: BaseVideoProcessor,
+        augmentation: ClipAugmentation | None,
+    ) -> "ClipReader":
+        """From the settings that `VideoClips` and `StreamedVideoClips` have in common."""
+        return cls(TrainingSampling(sampling, num_frames, stride), video_processor, augmentation)
+
     def read(self, row: Mapping[str, Any], generator: torch.Generator) -> torch.Tensor:
         """uint8 `(T, 3, H, W)`. Raises `VideoReadError`."""
         frames = read_row(row, lambda total: self.sampling.indices(total, generator))
@@ -86,8 +98,7 @@ class VideoClips(TorchDataset):
         check_on_bad_video(on_bad_video)
         self.dataset = without_decoding(dataset)
         self.on_bad_video, self.seed = on_bad_video, seed
-        frames = TrainingSampling(sampling, num_frames, sampling_stride)
-        self._reader = ClipReader(frames, video_processor, augmentation)
+        self._reader = ClipReader.of(sampling, num_frames, sampling_stride, video_processor, augmentation)
         self._epoch = SharedEpoch()
 
     def set_epoch(self, epoch: int) -> None:
@@ -155,8 +166,7 @@ class StreamedVideoClips(IterableDataset):
         dataset = without_decoding(dataset)
         self.dataset = split_dataset_by_node(dataset, rank, world_size) if world_size > 1 else dataset
         self.on_bad_video, self.seed, self.endless = on_bad_video, seed, endless
-        frames = TrainingSampling(sampling, num_frames, sampling_stride)
-        self._reader = ClipReader(frames, video_processor, augmentation)
+        self._reader = ClipReader.of(sampling, num_frames, sampling_stride, video_processor, augmentation)
         self._epoch = SharedEpoch()
 
     def set_epoch(self, epoch: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from transformers import BaseVideoProcessor
 
 from ..data import DecodedClips, decode_clips, load_annotations
-from .motion_shapes import (
+from .motion_shapes import write_split
+from .motions import (
     HELD_OUT_COLORS,
     HELD_OUT_SHAPES,
     MOTIONS,
@@ -17,7 +18,6 @@ from .motion_shapes import (
     TRAIN_SHAPES,
     UNSEEN_MOTIONS,
     UNSEEN_REVERSED_PAIRS,
-    write_split,
 )
 from .recipe import Recipe
 
