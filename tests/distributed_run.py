@@ -1,7 +1,7 @@
 """
-What several processes do together: `accelerate launch ... distributed_run.py CLIP FOLDER WORLD` trains, saves, goes on
-from a checkpoint and evaluates 7 videos of 3 views each, a number that does not divide evenly. The first process
-writes `result.json`: the losses, and the evaluation's figures.
+What several processes do together: `accelerate launch ... distributed_run.py CLIP FOLDER WORLD BASE_DTYPE` trains,
+saves, goes on from a checkpoint and evaluates 7 videos of 3 views each, a number that does not divide evenly. The
+first process writes `result.json`: the losses, and the evaluation's figures.
 """
 
 import json
@@ -22,7 +22,7 @@ def views() -> DecodedClips:
     return DecodedClips(clips.pixel_values.unflatten(0, (NUM_EVALUATED, NUM_VIEWS)), clips.labels[:NUM_EVALUATED])
 
 
-def main(clip: str, folder: Path, world: int) -> None:
+def main(clip: str, folder: Path, world: int, base_dtype: torch.dtype) -> None:
     settings = {
         "per_device_train_batch_size": GLOBAL_BATCH // world,
         "save_strategy": "steps",
@@ -32,7 +32,7 @@ def main(clip: str, folder: Path, world: int) -> None:
         arguments = toy_arguments(folder, per_device_eval_batch_size=2, max_steps=STEPS, **settings)
         data = toy_data(12)
         changing = ChangingClips(data.pixel_values, data.labels)
-        trainer = toy_trainer(clip, arguments, train_dataset=changing, eval_dataset=views())
+        trainer = toy_trainer(clip, arguments, base_dtype, train_dataset=changing, eval_dataset=views())
         if trainer.args.world_size != world:
             raise RuntimeError(f"{trainer.args.world_size} processes came up; expected {world}.")
         trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STEPS // 2}") if resume else None)
@@ -46,4 +46,4 @@ def main(clip: str, folder: Path, world: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), getattr(torch, sys.argv[4]))

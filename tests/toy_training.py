@@ -50,11 +50,14 @@ def toy_arguments(folder: Path | str, **settings: Any) -> VitaClipTrainingArgume
     return VitaClipTrainingArguments(**{**defaults, **settings})
 
 
-def toy_trainer(clip: Path | str, args: VitaClipTrainingArguments, **kwargs: Any) -> VitaClipTrainer:
+def toy_trainer(
+    clip: Path | str, args: VitaClipTrainingArguments, base_dtype: torch.dtype = torch.float32, **kwargs: Any
+) -> VitaClipTrainer:
     torch.manual_seed(0)
     model = VitaClipForVideoClassification.from_pretrained(
         clip, id2label=dict(enumerate(LABELS)), num_frames=NUM_FRAMES, tokenizer=toy_tokenizer()
     )
+    model.cast_base(base_dtype)
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     processor = VitaClipVideoProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size, num_frames=NUM_FRAMES)
     kwargs = {"train_dataset": toy_data(), "processing_class": processor, **kwargs}

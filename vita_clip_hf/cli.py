@@ -56,6 +56,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--long", action="store_true", help="without the time limit: what the method reaches here")
     size.add_argument("--ablation", action="store_true", help="train the paper's ablation rows over 3 seeds instead")
     size.add_argument("--variants", action="store_true", help="adapters of every size, and what smallness costs")
+    size.add_argument("--precisions", action="store_true", help="loss curves in float32 and in bfloat16, side by side")
     parser.add_argument("--seed", type=int, default=0, help="of order and first values (default: %(default)s)")
     parser.add_argument("--num-workers", type=int, default=2, help="processes for video files (default: %(default)s)")
     parser.set_defaults(run=_run_demo)
@@ -64,7 +65,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 def _run_demo(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from .demo.recipe import ABLATION, LONG, QUICK, STANDARD, VARIANTS
+    from .demo.recipe import ABLATION, LONG, PRECISIONS, QUICK, STANDARD, VARIANTS
 
     if options.ablation:
         from .demo.ablation import run_ablation
@@ -75,6 +76,11 @@ def _run_demo(options: argparse.Namespace) -> None:
         from .demo.variants import run_variants
 
         run_variants(options.output, VARIANTS, num_workers=options.num_workers)
+        return
+    if options.precisions:
+        from .demo.precisions import run_precisions
+
+        run_precisions(options.output, PRECISIONS, num_workers=options.num_workers)
         return
     from .demo.study import run_demo
 

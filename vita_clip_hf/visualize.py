@@ -1,11 +1,14 @@
 """Pictures of a training and of what a model says, as PNG files. They need the extra `demo` (matplotlib)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import torch
 
 INK, BEFORE, AFTER, GOOD = "#222222", "#b07d2b", "#1f6f8b", "#2f7d4f"
+# Colours that the colour-blind tell apart too; what stands for comparison is dashed.
+CURVE_STYLES = ((INK, "-"), ("#999999", "--"), (BEFORE, "-"), (AFTER, "-"), ("#b3446c", "-"))
 
 
 def _new_figure(*args, **kwargs):
@@ -46,6 +49,32 @@ def draw_training_curve(history: Sequence[Mapping[str, float]], path: Path) -> N
         accuracy_axis.set_ylabel("top-1 on held-out clips, %", color=AFTER)
         accuracy_axis.set_ylim(0, 100)
         accuracy_axis.spines["top"].set_visible(False)
+    _save(figure, path)
+
+
+def draw_loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
+    """
+    Losses of several trainings by step, and below how far each is from the first.
+
+    Args:
+        curves: `(step, loss)` pairs of each training by its name; all at the same steps.
+        path: of the PNG file.
+    """
+    figure = _new_figure(figsize=(7, 5.2))
+    loss_axis, difference_axis = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    first = [loss for _, loss in next(iter(curves.values()))]
+    for (name, curve), (color, style) in zip(curves.items(), cycle(CURVE_STYLES)):
+        steps, losses = zip(*curve, strict=True)
+        loss_axis.plot(steps, losses, style, color=color, label=name, linewidth=1.3)
+        differences = [loss - other for loss, other in zip(losses, first, strict=True)]
+        difference_axis.plot(steps, differences, style, color=color, linewidth=1.3)
+    loss_axis.set_ylabel("cross-entropy")
+    loss_axis.set_ylim(bottom=0)
+    loss_axis.legend(frameon=False, fontsize=8)
+    difference_axis.set_ylabel(f"minus that of {next(iter(curves))}")
+    difference_axis.set_xlabel("optimizer step")
+    for axis in (loss_axis, difference_axis):
+        axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

@@ -7,8 +7,9 @@ import torch
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.data import DecodedClips
-from vita_clip_hf.demo import ablation, study, variants
+from vita_clip_hf.demo import ablation, precisions, study, variants
 from vita_clip_hf.demo.motion_shapes import MOTIONS
+from vita_clip_hf.demo.precisions import Precision
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import Split
 
@@ -90,3 +91,19 @@ def test_smaller_adapters_are_smaller_and_are_measured_from_disk(tmp_path):
     for precision in variants.PRECISIONS:
         assert sizes["compact", precision] < sizes["the paper's", precision]
     assert (tmp_path / "variants.md").read_text().count("\n") == 2 + len(rows)
+
+
+def test_each_precision_has_a_loss_curve_and_an_adapter_that_float32_reads(tmp_path):
+    rows = precisions.run_precisions(tmp_path, SMALL, num_workers=1)
+    assert [row["precision"] for row in rows] == list(precisions.PRECISIONS)
+    by_name = {row["precision"]: row for row in rows}
+    start = {name: row["losses"][0][1] for name, row in by_name.items()}
+    for name, precision in precisions.PRECISIONS.items():
+        row = by_name[name]
+        assert [step for step, _ in row["losses"]] == [1, 2]
+        assert (row["largest_logit_difference"] == 0) == (precision in (Precision(), Precision(other_seed=True)))
+        if not precision.other_seed:
+            assert start[name] == pytest.approx(start["float32"], rel=0.05)
+    assert len(set(start.values())) == len(rows)  # no two of them are the same run
+    assert (tmp_path / "precisions.png").read_bytes().startswith(PNG_START)
+    assert (tmp_path / "precisions.md").read_text().count("\n") == 2 + len(rows)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch.utils.data import Dataset
 from toy_training import LABELS, losses_of, toy_arguments, toy_data, toy_trainer
 from toy_vita_clip import save_toy_clip, toy_tokenizer
+from transformers import TrainingArguments
 from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
 
 from vita_clip_hf.data import DecodedClips
@@ -25,6 +26,18 @@ def clip(tmp_path_factory) -> Path:
 
 def prompts_of(trainer) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+
+
+# ---- devices ----
+
+
+def test_a_checkpoint_can_be_read_onto_the_device_of_one_of_several_processes_on_the_cpu(tmp_path, monkeypatch):
+    arguments = toy_arguments(tmp_path)
+    monkeypatch.setattr(TrainingArguments, "device", torch.device("cpu:0"))
+    torch.save(torch.ones(2), tmp_path / "tensor.pt")
+    assert torch.load(tmp_path / "tensor.pt", map_location=arguments.device).tolist() == [1, 1]
+    monkeypatch.setattr(TrainingArguments, "device", torch.device("cuda:1"))
+    assert arguments.device == torch.device("cuda:1")
 
 
 # ---- text features once a step ----

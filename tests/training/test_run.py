@@ -87,6 +87,14 @@ def test_an_output_folder_with_checkpoints_is_not_overwritten(videos, tmp_path, 
     assert find_resume_point(args) == str(tmp_path / "checkpoint-1")
 
 
+def test_a_run_on_a_base_in_bfloat16_ends_with_an_adapter_in_float32(videos, tmp_path):
+    arguments = ("--train", videos, "--validation", videos, "--max_steps", "2", "--output_dir", tmp_path)
+    assert train(*arguments, "--base_dtype", "bfloat16", "--bf16") == 0
+    adapter = load_file(tmp_path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in adapter.values()} == {torch.float32}
+    assert VitaClipModel.from_pretrained(tmp_path).visual_projection.weight.dtype == torch.float32
+
+
 def test_bad_videos_are_skipped_and_named(tmp_path_factory, tmp_path, capsys):
     broken = write_motion_shapes(tmp_path_factory.mktemp("broken"))
     names = break_videos(broken)["video"]
@@ -219,6 +227,7 @@ def test_settings_that_make_no_sense_are_named(tmp_path, text, message):
         (["--train", "no_such_list.csv", "--output_dir", "x"], "no_such_list.csv"),
         (["no_such.yaml"], "no_such.yaml"),
         (["--train", "a", "--output_dir", "x", "--sampling", "tns"], "dense, tsn, uniform"),
+        (["--train", "a", "--output_dir", "x", "--base_dtype", "int8"], "one of float32, bfloat16"),
         (["--train", "a", "--output_dir", "x", "--eval_zero_shot", "ucf"], "NAME=LIST"),
     ],
 )

@@ -37,6 +37,7 @@ def train_prompts(
     processor: VitaClipProcessor,
     output: Path,
     progress: bool = True,
+    bf16: bool | None = None,
 ) -> list[dict[str, float]]:
     """
     Trains the prompts of `model` in place.
@@ -44,6 +45,7 @@ def train_prompts(
     Args:
         validation: a few clips to evaluate on while training; `None` for no evaluation.
         output: the Trainer's folder.
+        bf16: train under bfloat16 autocast; by default where that is faster.
 
     Returns:
         The Trainer's log: loss, learning rate and accuracies by step.
@@ -57,7 +59,7 @@ def train_prompts(
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warmup_steps=min(50, recipe.steps // 10),
-        bf16=fast_bfloat16(),
+        bf16=fast_bfloat16() if bf16 is None else bf16,
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="no" if validation is None else "steps",
         eval_steps=every,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 
@@ -72,3 +73,12 @@ class VitaClipTrainingArguments(TrainingArguments):
         if not 0 <= self.max_bad_videos <= 1:
             raise ValueError(f"max_bad_videos is {self.max_bad_videos}; expected a share from 0 to 1.")
         super().__post_init__()
+
+    @property
+    def device(self) -> torch.device:
+        """
+        Where the model and its batches lie. Several processes on the CPU have it as `cpu:0`, onto which torch reads no
+        file, and transformers 5.17 reads the optimizer of a checkpoint onto this device: so here it is `cpu`.
+        """
+        device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# Not float16: rounded to it, the base is no longer recognised by its fingerprint, and gradients need a scale.
+BASE_DTYPES = ("float32", "bfloat16")
+
 
 def _option(default: Any, meaning: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"help": meaning, **metadata})
@@ -13,6 +16,9 @@ class ModelOptions:
     """Which CLIP, and which prompts on it; the defaults are the paper's."""
 
     base: str = _option("openai/clip-vit-base-patch16", "CLIP, or an adapter to go on from: Hub id or folder")
+    base_dtype: str = _option(
+        "float32", "the frozen CLIP's weights: float32, or bfloat16 for half the memory; prompts are float32 with both"
+    )
     attn_implementation: str | None = _option(
         None, "sdpa, eager, flash_attention_2, ...; chosen by transformers if not given"
     )
@@ -32,9 +38,14 @@ class ModelOptions:
     text_prompt_position: str = _option("end", "where the class name stands: end, front, middle")
     text_prompt_init: str | None = _option(None, "words that the contexts start from; random if not given")
 
+    def __post_init__(self) -> None:
+        if self.base_dtype not in BASE_DTYPES:
+            raise ValueError(f"base_dtype is {self.base_dtype!r}; expected one of {', '.join(BASE_DTYPES)}.")
+
     def prompt_fields(self) -> dict[str, Any]:
         """What `VitaClipModel.from_pretrained` takes, beside the base."""
-        names = (option.name for option in fields(self) if option.name not in ("base", "attn_implementation"))
+        others = ("base", "base_dtype", "attn_implementation")
+        names = (option.name for option in fields(self) if option.name not in others)
         return {name: getattr(self, name) for name in names}
 
 

@@ -2,27 +2,41 @@
 
 from typing import Any
 
+import torch
 from transformers import TrainerState
 
 from ..hub import CardDetails
 from .arguments import VitaClipTrainingArguments
 
 
-def describe_training(args: VitaClipTrainingArguments, state: TrainerState, details: dict[str, Any]) -> CardDetails:
-    """The card's details, with the recipe and the last evaluation as `training` where `details` has none."""
+def describe_training(
+    args: VitaClipTrainingArguments,
+    state: TrainerState,
+    details: dict[str, Any],
+    base_dtype: torch.dtype = torch.float32,
+) -> CardDetails:
+    """
+    The card's details, with the recipe and the last evaluation as `training` where `details` has none.
+
+    Args:
+        base_dtype: what the frozen CLIP was stored in.
+    """
     if "training" not in details:
-        details = {**details, "training": {**_recipe(args, state), **_last_evaluation(state)}}
+        details = {**details, "training": {**_recipe(args, state, base_dtype), **_last_evaluation(state)}}
     return CardDetails(**details)
 
 
-def _recipe(args: VitaClipTrainingArguments, state: TrainerState) -> dict[str, Any]:
+def _recipe(args: VitaClipTrainingArguments, state: TrainerState, base_dtype: torch.dtype) -> dict[str, Any]:
+    precision = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+    if base_dtype != torch.float32:
+        precision += f", base in {str(base_dtype).removeprefix('torch.')}"
     return {
         "steps": state.global_step,
         "clips in a step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "learning rate": args.learning_rate,
         "schedule": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "weight decay": args.weight_decay,
-        "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+        "precision": precision,
         "seed": args.seed,
     }
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
 
@@ -44,13 +45,7 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
     set_seed(args.seed)
     train_rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
     names = train_rows.features["label"].names
-    vita_clip = VitaClipForVideoClassification.from_pretrained(
-        model.base,
-        id2label=dict(enumerate(names)),
-        num_frames=data.num_frames,
-        **({"attn_implementation": model.attn_implementation} if model.attn_implementation else {}),
-        **model.prompt_fields(),
-    )
+    vita_clip = load_vita_clip(model, names, data.num_frames)
     processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
     video_processor = processor.video_processor
     video_processor.num_frames = data.num_frames
@@ -88,6 +83,20 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
             f"{started} processes were started, and this one sees {args.world_size}: each would train alone and "
             "overwrite the others. On a machine without a GPU, give --use_cpu."
         )
+
+
+def load_vita_clip(model: ModelOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
+    """What is to be trained, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
+    vita_clip = VitaClipForVideoClassification.from_pretrained(
+        model.base,
+        id2label=dict(enumerate(names)),
+        num_frames=num_frames,
+        dtype=torch.float32,  # whatever the checkpoint is stored in: small steps of a prompt are lost in less
+        **({"attn_implementation": model.attn_implementation} if model.attn_implementation else {}),
+        **model.prompt_fields(),
+    )
+    vita_clip.cast_base(getattr(torch, model.base_dtype))
+    return vita_clip
 
 
 def find_resume_point(args: VitaClipTrainingArguments) -> str | None:

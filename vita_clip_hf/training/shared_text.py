@@ -27,7 +27,8 @@ class SharedTextFeatures:
             is_last: whether this batch ends the optimizer step.
         """
         if self._features is None or self._cut is None:
-            self._features = model.get_class_features().pooler_output
+            # In float32, so that the gradients of the batches are not summed up in a base's bfloat16.
+            self._features = model.get_class_features().pooler_output.float()
             self._cut = self._features.detach().requires_grad_()
         return self._features if is_last else self._cut
 

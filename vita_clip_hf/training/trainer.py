@@ -88,9 +88,27 @@ class VitaClipTrainer(Trainer):
             raise ValueError(
                 "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
             )
+        self._check_base_dtype()
         self._average = None if self.args.ema_decay is None else PromptAverage(self.args.ema_decay)
         if self._average is not None:
             self.add_callback(self._average)
+
+    def _check_base_dtype(self) -> None:
+        """Raises `ValueError` where a base in another precision than the prompts cannot be trained on."""
+        base, learned = base_dtype_of(self._bare_model()), torch.float32
+        if base not in (torch.bfloat16, torch.float16):
+            return
+        if any(weight.dtype != learned for weight in self._bare_model().parameters() if weight.requires_grad):
+            return  # a model in one precision throughout
+        if self.args.fp16:
+            raise ValueError(f"With fp16 every use of a base in {base} would cast it: take bf16, or a float32 base.")
+        if self.is_deepspeed_enabled:
+            raise ValueError(f"DeepSpeed casts prompts and base alike: it cannot keep the base in {base}.")
+        if self.is_fsdp_enabled and not self.accelerator.is_fsdp2:
+            raise ValueError(
+                f"FSDP1 joins weights of one precision only, and the base is in {base} beside prompts in {learned}: "
+                "take FSDP2 (fsdp_version: 2), or a float32 base."
+            )
 
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
@@ -454,7 +472,7 @@ class VitaClipTrainer(Trainer):
         return publish_folder(
             self.args.output_dir,
             self.args.hub_model_id or Path(self.args.output_dir).resolve().name,
-            describe_training(self.args, self.state, details),
+            describe_training(self.args, self.state, details, base_dtype_of(model)),
             commit_message=commit_message,
             token=token or self.args.hub_token,
             revision=revision or self.args.hub_revision,
@@ -466,6 +484,11 @@ class VitaClipTrainer(Trainer):
 def logits_of(outputs: Any) -> torch.Tensor:
     """`(B, C)` from the output of either model class."""
     return outputs["logits"] if "logits" in outputs else outputs["logits_per_video"]
+
+
+def base_dtype_of(model: nn.Module) -> torch.dtype:
+    """Of the frozen CLIP of a [`VitaClipModel`]."""
+    return model.visual_projection.weight.dtype
 
 
 def _length(dataset: Any) -> int | None:
