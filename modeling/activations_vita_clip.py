@@ -40,7 +40,7 @@ class VitaClipMLP(CLIPMLP):
         if not self._scales_products(hidden_states):
             return super().forward(hidden_states)
         weights = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
-        tokens, *weights = _as_autocast(hidden_states.flatten(0, -2), *weights)
+        tokens, *weights = as_autocast(hidden_states.flatten(0, -2), *weights)
         if torch.is_grad_enabled() and tokens.requires_grad:
             out, _ = _FrozenMLP.apply(tokens, *weights)
         else:
@@ -65,12 +65,13 @@ class VitaClipMLP(CLIPMLP):
         )
 
 
-def _as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors as `torch.autocast` gives them to a matrix product."""
-    if not torch.is_autocast_enabled("cpu"):
+def as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors as `torch.autocast` gives them to a matrix product: cast once, for as many products as there are."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
         return list(tensors)
-    dtype = torch.get_autocast_dtype("cpu")
-    return [tensor.to(dtype) for tensor in tensors]
+    dtype = torch.get_autocast_dtype(device)
+    return [tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]
 
 
 def _blocks(width: int, *per_token: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:

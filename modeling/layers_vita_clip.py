@@ -13,7 +13,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .activations_vita_clip import VitaClipMLP
+from .activations_vita_clip import VitaClipMLP, as_autocast
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 from .shared_start_vita_clip import SharedStart
@@ -162,7 +162,7 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         Returns:
             `(N, S, D)`, or `(N, 1, D)` with `read_position`.
         """
-        sources = self.layer_norm1(hidden_states)
+        (sources,) = as_autocast(self.layer_norm1(hidden_states))
         asking = sources
         if read_position is not None:
             hidden_states = read_tokens(hidden_states, read_position)
