@@ -14,6 +14,7 @@ from vita_clip_hf.benchmark.arguments import add_arguments, settings_from
 from vita_clip_hf.benchmark.contenders import available_contenders
 from vita_clip_hf.benchmark.markdown import render_table, render_tables, with_section
 from vita_clip_hf.benchmark.peak_memory import measure_peak_memory
+from vita_clip_hf.benchmark.profile_table import kind_of
 from vita_clip_hf.benchmark.settings import CASES
 from vita_clip_hf.benchmark.tables import Table, merge_tables, read_tables, write_tables
 from vita_clip_hf.benchmark.video_files import limit_of
@@ -81,6 +82,33 @@ def test_files_are_decoded_trained_on_and_classified():
 def test_memory_is_measured_in_a_process_of_its_own():
     use = measure_peak_memory("train", "vita", TINY, "float32")
     assert use.peak_bytes > 49_408 * 32 * 4  # the token embedding alone
+
+
+def test_a_profile_says_what_a_step_is_made_of():
+    (table,) = run_benchmark(replace(TINY, cases=("profile",), dtypes=("bfloat16",)), quiet=True)
+    by_contender: dict[str, dict[str, dict]] = {}
+    for row in table.rows:
+        by_contender.setdefault(row["contender"], {})[row["step"]] = row
+    assert set(by_contender) == {"vita", "vita-bf16"}
+    for rows in by_contender.values():
+        assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
+        assert {"matrix products", "layer norms", "activations", "optimizer"} <= set(rows)
+    copies = [next(row for kind, row in rows.items() if kind.startswith("copies")) for rows in by_contender.values()]
+    assert copies[0]["calls"] > copies[1]["calls"]  # casts of frozen weights
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        ("aten::addmm", "matrix products"),
+        ("aten::add_", "sums and products by element"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", "fused attention, forwards"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu_backward", "fused attention, backwards"),
+        ("autograd::engine::evaluate_function: AddmmBackward0", "the rest, hundreds of small calls"),
+    ],
+)
+def test_operations_are_sorted_by_kind(operation, kind):
+    assert kind_of(operation) == kind
 
 
 def test_the_limit_is_the_input_where_files_slow_the_model_down():

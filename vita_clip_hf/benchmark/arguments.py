@@ -28,6 +28,7 @@ cases:
   decode     files to pixels, step by step and with worker processes
   files      inference and training from files: is the model the limit, or the input?
   memory     peak memory over batches and classes, a process for each row
+  profile    what a training step's time goes to, by the kind of operation
   scaling    growth with frames, classes, batch, views and size; scaling-frames etc. for one of them
 
 how long: with the default cases and base-16 some ten minutes on two cores, most of it the plain text tower;

@@ -13,6 +13,7 @@ from .markdown import insert_in_page, render_table, render_tables
 from .memory_table import tabulate_memory
 from .oracle import load_oracle
 from .peak_memory import bounded_memory
+from .profile_table import tabulate_profile
 from .progress import Progress
 from .scaling import scale
 from .settings import MODEL_CASES, BenchmarkSettings
@@ -76,6 +77,8 @@ def measure(settings: BenchmarkSettings, progress: Progress) -> Iterator[Table]:
                 yield measure_from_files(dtype, settings, progress)
             elif case == "memory":
                 yield tabulate_memory(dtype, settings, progress)
+            elif case == "profile":
+                yield tabulate_profile(dtype, settings, progress)
             else:
                 yield scale(case.removeprefix("scaling-"), dtype, settings, progress)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 MODEL_CASES = ("forward", "train", "text", "latency")
 FILE_CASES = ("decode", "files")
 SCALING_AXES = ("frames", "classes", "batch", "views", "size")
-CASES = (*MODEL_CASES, *FILE_CASES, "memory", "scaling", *(f"scaling-{axis}" for axis in SCALING_AXES))
+CASES = (*MODEL_CASES, *FILE_CASES, "memory", "profile", "scaling", *(f"scaling-{axis}" for axis in SCALING_AXES))
 DEFAULT_CASES = ("forward", "text", "latency", "decode")
 CONTENDERS = ("clip", "xclip", "plain", "vita", "vita-bf16", "vita-checkpoint")
 # Of CONTENDERS those that have training of their own; of the last two the rest would be what "vita" is in bfloat16.
