@@ -8,7 +8,7 @@ import torch
 
 INK, BEFORE, AFTER, GOOD = "#222222", "#b07d2b", "#1f6f8b", "#2f7d4f"
 # Colours that the colour-blind tell apart too; what stands for comparison is dashed.
-CURVE_STYLES = ((INK, "-"), ("#999999", "--"), (BEFORE, "-"), (AFTER, "-"), ("#b3446c", "-"))
+CURVE_STYLES = ((INK, "-"), (BEFORE, "-"), (AFTER, "-"), ("#b3446c", "-"), ("#999999", "--"))
 
 
 def _new_figure(*args, **kwargs):
@@ -66,12 +66,13 @@ def draw_loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], path: Path
     for (name, curve), (color, style) in zip(curves.items(), cycle(CURVE_STYLES)):
         steps, losses = zip(*curve, strict=True)
         loss_axis.plot(steps, losses, style, color=color, label=name, linewidth=1.3)
-        differences = [loss - other for loss, other in zip(losses, first, strict=True)]
+        differences = [abs(loss - other) for loss, other in zip(losses, first, strict=True)]
         difference_axis.plot(steps, differences, style, color=color, linewidth=1.3)
     loss_axis.set_ylabel("cross-entropy")
     loss_axis.set_ylim(bottom=0)
     loss_axis.legend(frameon=False, fontsize=8)
-    difference_axis.set_ylabel(f"minus that of {next(iter(curves))}")
+    difference_axis.set_ylabel(f"distance from {next(iter(curves))}")
+    difference_axis.set_yscale("log")
     difference_axis.set_xlabel("optimizer step")
     for axis in (loss_axis, difference_axis):
         axis.spines[["top", "right"]].set_visible(False)

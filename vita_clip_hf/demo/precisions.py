@@ -1,5 +1,6 @@
 """Training in bfloat16 on Motion Shapes: the loss curve of each way of it, beside float32 and beside another seed."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,17 @@ class Precision:
 
 PRECISIONS = {
     "float32": Precision(),
-    "float32, another seed": Precision(other_seed=True),
     "bfloat16 autocast, float32 base": Precision(autocast=True),
     "bfloat16 autocast, bfloat16 base": Precision(autocast=True, base_dtype=torch.bfloat16),
     "bfloat16 base, no autocast": Precision(base_dtype=torch.bfloat16),
+    "float32, another seed": Precision(other_seed=True),
 }
 
 
 def run_precisions(output: Path, recipe: Recipe, num_workers: int = 2) -> list[dict[str, Any]]:
     """
-    Trains in each precision and writes `precisions.json`, `precisions.md` and `precisions.png` into `output`.
+    Trains in each precision and writes `precisions.json`, `precisions.md` and `precisions.png` into `output`. Runs
+    that are in `precision_runs/` already, with the same recipe, are not repeated.
 
     Returns:
         A row for each: the losses by step; the accuracies as it was trained, and of its adapter on a base in float32;
@@ -52,9 +54,9 @@ def run_precisions(output: Path, recipe: Recipe, num_workers: int = 2) -> list[d
     splits = make_splits(output / "data", recipe, processor.video_processor, num_workers)
     rows = []
     for name, precision in PRECISIONS.items():
-        print(name)
         seed = recipe.seed + 1 if precision.other_seed else recipe.seed
-        rows.append({"precision": name, **_run(output, replace(recipe, seed=seed), precision, splits, processor)})
+        run = _kept_or_run(output, replace(recipe, seed=seed), name, splits, processor)
+        rows.append({"precision": name, **run})
     content = {"runs": rows, "recipe": asdict(recipe), "environment": _environment()}
     write_json(output / "precisions.json", content)
     draw_loss_curves({row["precision"]: row["losses"] for row in rows}, output / "precisions.png")
@@ -64,15 +66,26 @@ def run_precisions(output: Path, recipe: Recipe, num_workers: int = 2) -> list[d
     return rows
 
 
-def _run(output: Path, recipe: Recipe, precision: Precision, splits: dict[str, Split], processor: Any) -> dict:
+def _kept_or_run(output: Path, recipe: Recipe, name: str, splits: dict[str, Split], processor: Any) -> dict:
+    folder = output / "precision_runs" / name.replace(" ", "_")
+    path = folder / "figures.json"
+    if path.is_file() and (kept := json.loads(path.read_text(encoding="utf-8")))["recipe"] == asdict(recipe):
+        return kept["figures"]
+    print(name)
+    figures = _run(folder, recipe, PRECISIONS[name], splits, processor)
+    write_json(path, {"recipe": asdict(recipe), "figures": figures})
+    return figures
+
+
+def _run(folder: Path, recipe: Recipe, precision: Precision, splits: dict[str, Split], processor: Any) -> dict:
     model = build_model(recipe, splits[TRAIN].labels)
     model.cast_base(precision.base_dtype)
-    trainer, clips = output / "trainer", splits[TRAIN].clips
-    history = train_prompts(model, recipe, clips, None, processor, trainer, bf16=precision.autocast)
+    clips = splits[TRAIN].clips
+    history = train_prompts(model, recipe, clips, None, processor, folder / "trainer", bf16=precision.autocast)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision.autocast):
         as_trained = predict_logits(model, splits[TEST].clips, processor)
-    model.save_pretrained(output / "adapter")
-    reloaded = VitaClipForVideoClassification.from_pretrained(output / "adapter", attn_implementation="eager")
+    model.save_pretrained(folder / "adapter")
+    reloaded = VitaClipForVideoClassification.from_pretrained(folder / "adapter", attn_implementation="eager")
     in_float32 = predict_logits(reloaded.to(model.device), splits[TEST].clips, processor)
     return {
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],

@@ -54,6 +54,6 @@ LONG = Recipe(train_clips=14_000, test_clips=2_800, unseen_looks_clips=2_800, un
 # Eighteen trainings: shorter ones, since the question is which prompt brings what, not what all of them reach.
 ABLATION = Recipe(steps=600)
 # Five trainings, whose loss curves are compared.
-PRECISIONS = Recipe(train_clips=3_500, unseen_looks_clips=140, unseen_motions_clips=80, steps=320)
+PRECISIONS = Recipe(train_clips=3_500, unseen_looks_clips=140, unseen_motions_clips=80, steps=300)
 # Two trainings, compared with each other: each half as long as the demo's.
 VARIANTS = Recipe(steps=1_100)
