@@ -163,17 +163,29 @@ class VitaClipVisionLayer(VitaClipEncoderLayer):
     def _prompt_keys_values(self, hidden_states: torch.Tensor, num_frames: int) -> KeysValues | None:
         """Keys and values of the prompts, `(B * T, P, D)` each; those of a whole clip are projected once for it."""
         class_tokens = hidden_states[:, CLASS_TOKEN].unflatten(0, (-1, num_frames))
-        groups = [self.self_attn.project_keys_values(self.layer_norm1(group)) for group in self.prompts(class_tokens)]
-        if not groups:
+        prompts = self.prompts(class_tokens)
+        if not prompts:
             return None
-        keys, values = zip(*groups, strict=True)
+        # All in one product: there are few of them, and reading the weights is what takes the time.
+        rows = torch.cat([group.flatten(0, 2) for group in prompts])
+        keys, values = self.self_attn.project_keys_values(self.layer_norm1(rows))
         batch = class_tokens.shape[:2]
-        return _for_every_frame(keys, batch), _for_every_frame(values, batch)
+        return _for_every_frame(keys, prompts, batch), _for_every_frame(values, prompts, batch)
 
 
-def _for_every_frame(groups: tuple[torch.Tensor, ...], batch: torch.Size) -> torch.Tensor:
-    """Tensors broadcastable to `(B, T, p_i, D)` side by side: `(B * T, sum of p_i, D)`."""
-    return torch.cat([group.expand(*batch, -1, -1) for group in groups], dim=2).flatten(0, 1)
+def _for_every_frame(rows: torch.Tensor, groups: list[torch.Tensor], batch: torch.Size) -> torch.Tensor:
+    """
+    Args:
+        rows: of all groups, one below the other, `(sum of b_i t_i p_i, D)`.
+        groups: `(b_i, t_i, p_i, D)`, broadcastable to `(B, T, p_i, D)`.
+        batch: B and T.
+
+    Returns:
+        The rows of every frame side by side, `(B * T, sum of p_i, D)`.
+    """
+    parts = rows.split([group.shape[:-1].numel() for group in groups])
+    wide = [part.view_as(group).expand(*batch, -1, -1) for part, group in zip(parts, groups, strict=True)]
+    return torch.cat(wide, dim=2).flatten(0, 1)
 
 
 class VitaClipVisionEncoder(CLIPEncoder):
