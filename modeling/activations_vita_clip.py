@@ -45,7 +45,8 @@ class VitaClipMLP(CLIPMLP):
             out, _ = _FrozenMLP.apply(tokens, *weights)
         else:
             width = self.fc1.out_features
-            out = torch.cat([_mlp(block, *weights) for (block,) in _blocks(width, tokens)])
+            blocks = [_mlp(block, *weights) for (block,) in _blocks(width, tokens)]
+            out = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         return out.view_as(hidden_states)
 
     def _scales_products(self, hidden_states: torch.Tensor) -> bool:

@@ -39,7 +39,8 @@ class KeyPadding:
     """
     Args:
         rows: what to append to keys and to values: nothing, or one tensor of zeros.
-        mask: `(1, 1, 1, S)`, false for what was appended; the caller's own where nothing was.
+        mask: `(1, 1, 1, S)`, what is added to the scores: nothing, or for what was appended the lowest number there is
+            (torch's kernel takes a tenth longer for a mask of truth values). The caller's own where nothing was.
     """
 
     rows: list[torch.Tensor]
@@ -63,8 +64,9 @@ def padding_of_keys(name: str, keys: torch.Tensor, num_keys: int, mask: torch.Te
     is_fused = name == "sdpa" and keys.device.type == "cpu" and not torch.compiler.is_compiling()
     if not is_fused or not missing or mask is not None or num_keys <= SHORT or torch.jit.is_tracing():
         return KeyPadding([], mask)
-    is_key = torch.arange(num_keys + missing, device=keys.device) < num_keys
-    return KeyPadding([keys.new_zeros(keys.shape[0], missing, keys.shape[2])], is_key[None, None, None])
+    mask = keys.new_zeros(1, 1, 1, num_keys + missing)
+    mask[..., num_keys:] = torch.finfo(keys.dtype).min
+    return KeyPadding([keys.new_zeros(keys.shape[0], missing, keys.shape[2])], mask)
 
 
 def short_attention_forward(
@@ -109,7 +111,8 @@ def long_attention_forward(
 ) -> tuple[torch.Tensor, None]:
     """As transformers' `"sdpa"`, with [`RecomputedAttention`]'s backward pass where all queries see the same keys."""
     has_one_mask = attention_mask is None or attention_mask.shape[:-1] == (1, 1, 1)
-    if dropout or is_causal or not has_one_mask:
+    is_added = attention_mask is None or attention_mask.is_floating_point()
+    if dropout or is_causal or not has_one_mask or not is_added:
         fused = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return fused(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, is_causal=is_causal, **kwargs
@@ -131,7 +134,7 @@ class RecomputedAttention(torch.autograd.Function):
         """
         Args:
             query, key, value: `(N, heads, Q, d)`, `(N, heads, S, d)` and the same.
-            mask: `(1, 1, 1, S)`, true for the keys that are seen; `None` for all.
+            mask: `(1, 1, 1, S)`, added to the scores, without a gradient of its own; or `None`.
             scale: s.
 
         Returns:
@@ -148,9 +151,7 @@ class RecomputedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, mask, output = ctx.saved_tensors
-        unseen = query.new_zeros(1, 1, 1)
-        if mask is not None:
-            unseen = query.new_zeros(mask.shape[1:]).masked_fill(~mask[0], torch.finfo(query.dtype).min)
+        added = query.new_zeros(1, 1, 1) if mask is None else mask[0]
         # Laid out as the projections behind take them: (N, Q, heads, d).
         grads = [part.new_empty(part.transpose(1, 2).shape).transpose(1, 2) for part in (query, key, value)]
         step = max(1, SCORES // (query.shape[1] * query.shape[2] * key.shape[2]))
@@ -158,14 +159,14 @@ class RecomputedAttention(torch.autograd.Function):
         for q, k, v, o, g, *results in parts:
             heads = q.shape[:2]
             rows = (part.flatten(0, 1) for part in (q, k, v, o, g))
-            for result, part in zip(results, _attention_grads(*rows, unseen, ctx.scale), strict=True):
+            for result, part in zip(results, _attention_grads(*rows, added, ctx.scale), strict=True):
                 result.copy_(part.unflatten(0, heads))
         return *grads, None, None
 
 
-def _attention_grads(query, key, value, output, grad, unseen, scale) -> tuple[torch.Tensor, ...]:
-    """dQ, dK and dV of `(n, Q, d)` and `(n, S, d)`; `unseen` is added to the scores."""
-    weights = torch.baddbmm(unseen, query, key.transpose(1, 2), alpha=scale).softmax(-1)
+def _attention_grads(query, key, value, output, grad, added, scale) -> tuple[torch.Tensor, ...]:
+    """dQ, dK and dV of `(n, Q, d)` and `(n, S, d)`; `added` is added to the scores."""
+    weights = torch.baddbmm(added, query, key.transpose(1, 2), alpha=scale).softmax(-1)
     grad_value = weights.transpose(1, 2) @ grad
     # Summed in float32: the difference below is small beside its terms.
     offset = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
