@@ -1,5 +1,6 @@
 """The vision side of Vita-CLIP: CLIP's vision transformer with summary, local and global prompts in every layer."""
 
+import math
 from typing import Any
 
 import torch
@@ -183,7 +184,7 @@ def _for_every_frame(rows: torch.Tensor, groups: list[torch.Tensor], batch: torc
     Returns:
         The rows of every frame side by side, `(B * T, sum of p_i, D)`.
     """
-    parts = rows.split([group.shape[:-1].numel() for group in groups])
+    parts = rows.split([math.prod(group.shape[:-1]) for group in groups])
     wide = [part.view_as(group).expand(*batch, -1, -1) for part, group in zip(parts, groups, strict=True)]
     return torch.cat(wide, dim=2).flatten(0, 1)
 

@@ -58,7 +58,9 @@ def randomise(model: torch.nn.Module, seed: int = 0, std: float = 0.3) -> None:
 
 def save_toy_clip(folder: Path, seed: int = 0, **fields: Any) -> Path:
     """A CLIP checkpoint with its tokenizer, in `folder`."""
-    clip = CLIPModel(toy_clip_config(**fields))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        clip = CLIPModel(toy_clip_config(**fields))
     randomise(clip, seed)
     clip.save_pretrained(folder)
     toy_tokenizer().save_pretrained(folder)

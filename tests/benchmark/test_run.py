@@ -13,6 +13,7 @@ from vita_clip_hf.benchmark import oracle as oracle_module
 from vita_clip_hf.benchmark.arguments import add_arguments, settings_from
 from vita_clip_hf.benchmark.contenders import available_contenders
 from vita_clip_hf.benchmark.markdown import render_table, render_tables, with_section
+from vita_clip_hf.benchmark.memory_table import plain_peak_of
 from vita_clip_hf.benchmark.peak_memory import measure_peak_memory
 from vita_clip_hf.benchmark.profile_table import kind_of
 from vita_clip_hf.benchmark.settings import CASES
@@ -82,6 +83,15 @@ def test_files_are_decoded_trained_on_and_classified():
 def test_memory_is_measured_in_a_process_of_its_own():
     use = measure_peak_memory("train", "vita", TINY, "float32")
     assert use.peak_bytes > 49_408 * 32 * 4  # the token embedding alone
+
+
+def test_memory_is_compared_with_that_of_the_plain_equations_alone():
+    rows = [
+        {"contender": "vita", "step": "train", "units": "1 clips", "peak_bytes": 5},
+        {"contender": "plain", "step": "train", "units": "2 clips", "peak_bytes": 7},
+    ]
+    assert plain_peak_of(rows, "train", "1 clips") is None
+    assert plain_peak_of(rows, "train", "2 clips") == 7
 
 
 def test_a_profile_says_what_a_step_is_made_of():

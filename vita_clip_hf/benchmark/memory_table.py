@@ -31,9 +31,9 @@ def tabulate_memory(dtype_name: str, settings: BenchmarkSettings, progress: Prog
         progress.say(f"memory {dtype_name}: {case}, {name}, {units}")
         use = measure_peak_memory(case, name, chosen, dtype_name)
         row = {"step": case, "contender": name, "units": units, "peak_bytes": use.peak_bytes, "note": use.note or None}
-        plain = [other["peak_bytes"] for other in rows if (other["step"], other["units"]) == (case, units)]
-        if name != "plain" and use.peak_bytes and plain and plain[0]:
-            row["peak_to_plain"] = use.peak_bytes / plain[0]
+        plain = plain_peak_of(rows, case, units)
+        if name != "plain" and use.peak_bytes and plain:
+            row["peak_to_plain"] = use.peak_bytes / plain
         rows.append(row)
     title = f"Peak memory: {settings.model}, {settings.frames} frames, {dtype_name}"
     note = (
@@ -41,3 +41,10 @@ def tabulate_memory(dtype_name: str, settings: BenchmarkSettings, progress: Prog
         "a process of its own, weights included."
     )
     return Table(f"memory-{settings.model}-t{settings.frames}-{dtype_name}", title, note, COLUMNS, rows)
+
+
+def plain_peak_of(rows: list[dict[str, Any]], step: str, units: str) -> int | None:
+    """What the plain equations took for the same, if they were measured."""
+    wanted = ("plain", step, units)
+    peaks = (row["peak_bytes"] for row in rows if (row["contender"], row["step"], row["units"]) == wanted)
+    return next(peaks, None)
