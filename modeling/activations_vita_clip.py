@@ -39,8 +39,8 @@ class VitaClipMLP(CLIPMLP):
         """`(..., D)` -> the same."""
         if not self._scales_products(hidden_states):
             return super().forward(hidden_states)
-        weights = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
-        tokens, *weights = as_autocast(hidden_states.flatten(0, -2), *weights)
+        parameters = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        tokens, *weights = as_autocast(hidden_states.flatten(0, -2), *parameters)
         if torch.is_grad_enabled() and tokens.requires_grad:
             out, _ = _FrozenMLP.apply(tokens, *weights)
         else:

@@ -158,14 +158,15 @@ class RecomputedAttention(torch.autograd.Function):
         parts = zip(*(part.split(step) for part in (query, key, value, output, grad, *grads)), strict=True)
         for q, k, v, o, g, *results in parts:
             heads = q.shape[:2]
-            rows = (part.flatten(0, 1) for part in (q, k, v, o, g))
-            for result, part in zip(results, _attention_grads(*rows, added, ctx.scale), strict=True):
+            rows = [part.flatten(0, 1) for part in (q, k, v, o, g)]
+            for result, part in zip(results, _attention_grads(rows, added, ctx.scale), strict=True):
                 result.copy_(part.unflatten(0, heads))
         return *grads, None, None
 
 
-def _attention_grads(query, key, value, output, grad, added, scale) -> tuple[torch.Tensor, ...]:
-    """dQ, dK and dV of `(n, Q, d)` and `(n, S, d)`; `added` is added to the scores."""
+def _attention_grads(rows: list[torch.Tensor], added: torch.Tensor, scale: float) -> tuple[torch.Tensor, ...]:
+    """dQ, dK and dV of Q, K, V, O and dO, `(n, Q, d)` and `(n, S, d)`; `added` is added to the scores."""
+    query, key, value, output, grad = rows
     weights = torch.baddbmm(added, query, key.transpose(1, 2), alpha=scale).softmax(-1)
     grad_value = weights.transpose(1, 2) @ grad
     # Summed in float32: the difference below is small beside its terms.

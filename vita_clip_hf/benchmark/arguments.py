@@ -42,7 +42,7 @@ examples:
   vita-clip benchmark files --videos *.mp4 --workers 0 2 4
   vita-clip benchmark --report docs/performance.md --render-only
 the whole table of a GPU:
-  vita-clip benchmark forward train text latency decode files memory scaling --device cuda --dtype bfloat16
+  vita-clip benchmark forward train text latency decode files memory profile scaling --device cuda --dtype bfloat16
       --batch 64 --clips-from-files 512 --workers 4 8 16 --rounds 11 --compile default --report docs/performance.md
 """
 

@@ -30,7 +30,13 @@ def tabulate_memory(dtype_name: str, settings: BenchmarkSettings, progress: Prog
     for case, name, units, chosen in questions:
         progress.say(f"memory {dtype_name}: {case}, {name}, {units}")
         use = measure_peak_memory(case, name, chosen, dtype_name)
-        row = {"step": case, "contender": name, "units": units, "peak_bytes": use.peak_bytes, "note": use.note or None}
+        row: dict[str, Any] = {
+            "step": case,
+            "contender": name,
+            "units": units,
+            "peak_bytes": use.peak_bytes,
+            "note": use.note or None,
+        }
         plain = plain_peak_of(rows, case, units)
         if name != "plain" and use.peak_bytes and plain:
             row["peak_to_plain"] = use.peak_bytes / plain
