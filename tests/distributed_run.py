@@ -42,6 +42,7 @@ def main(clip: str, folder: Path, world: int, base_dtype: torch.dtype) -> None:
         kept = {name: value for name, value in figures.items() if "top" in name or name == "eval_loss"}
         result = {"losses": losses_of(trainer).tolist(), "figures": kept}
         (folder / "result.json").write_text(json.dumps(result))
+    trainer.accelerator.end_training()  # as a script is to do: left open, the group's threads may abort the process
 
 
 if __name__ == "__main__":

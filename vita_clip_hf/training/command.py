@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import PartialState
 from transformers import HfArgumentParser
 
 from .arguments import VitaClipTrainingArguments
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         figures = run_training(*parse(arguments, prog))
+        # Left to the interpreter's end, a group's threads may outlive what they need, and the process aborts.
+        PartialState().destroy_process_group()
     except (OSError, ValueError, ImportError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
