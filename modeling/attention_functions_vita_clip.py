@@ -8,9 +8,12 @@ from torch.autograd.function import once_differentiable
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
+from .graphs_vita_clip import in_graph
+
 # Keys up to which plain products are taken: measured at 20 (faster) and 200 (slower), set between them.
 SHORT = 64
-# What torch's kernel for the CPU works through at once; measured from 197 to 256 keys, multiples of 16 are fast.
+# What torch's kernel for the CPU works through at once. From 197 to 256 keys multiples of 16 were measured to be fast,
+# 16 being a row of its matrix tiles; 32 holds where it takes two.
 BLOCK = 32
 # Attention weights recomputed at once: 4 MiB in bfloat16, which stay in the processor's caches.
 SCORES = 2**21
@@ -23,24 +26,28 @@ def attention_function(name: str, keys: torch.Tensor) -> Callable:
     torch's fused attention, `"sdpa"`, saves the memory of the scores by working block by block. With a class name's 20
     keys there is little to save, and in bfloat16 on the CPU it takes over three times as long as plain matrix
     products, forward and backward. With a frame's 200 keys, or in float32, it is ahead; but its backward pass in
-    bfloat16 takes seven times as long as forwards, and plain products half of that.
+    bfloat16 takes seven times as long as forwards, and plain products half of that. A graph holds the former, made of
+    torch's own operations, and not the latter, whose gradient is written by hand.
     """
-    on_cpu_in_bfloat16 = keys.device.type == "cpu" and keys.dtype == torch.bfloat16
-    if name == "sdpa" and on_cpu_in_bfloat16 and keys.shape[1] <= SHORT:
-        return short_attention_forward
-    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if name == "sdpa" and on_cpu_in_bfloat16 and torch.is_grad_enabled() and not in_graph:
-        return long_attention_forward
+    if _is_fused_on_cpu(name, keys) and keys.dtype == torch.bfloat16:
+        if keys.shape[1] <= SHORT:
+            return short_attention_forward
+        if torch.is_grad_enabled() and not in_graph():
+            return long_attention_forward
     return ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
+
+
+def _is_fused_on_cpu(name: str, keys: torch.Tensor) -> bool:
+    return name == "sdpa" and keys.device.type == "cpu"
 
 
 @dataclass(frozen=True)
 class KeyPadding:
     """
     Args:
-        rows: what to append to keys and to values: nothing, or one tensor of zeros.
-        mask: `(1, 1, 1, S)`, what is added to the scores: nothing, or for what was appended the lowest number there is
-            (torch's kernel takes a tenth longer for a mask of truth values). The caller's own where nothing was.
+        rows: to append to keys and to values: one tensor of zeros, or none.
+        mask: `(1, 1, 1, S)`, to add to the scores: for what is appended the lowest number there is (torch's kernel
+            takes a tenth longer for a mask of truth values). Where nothing is appended the caller's mask, unchanged.
     """
 
     rows: list[torch.Tensor]
@@ -49,20 +56,22 @@ class KeyPadding:
 
 def padding_of_keys(name: str, keys: torch.Tensor, num_keys: int, mask: torch.Tensor | None) -> KeyPadding:
     """
-    Keys that no query sees, so that there is a whole number of blocks.
+    Keys that no query sees, so that there is a whole number of blocks. With prompts there seldom is, and without them
+    the caller's keys would have to be copied for it.
 
     torch's fused attention on the CPU takes twice as long for a frame's 197 tokens and 17 prompts, 214 keys, as for
     224 of which 10 are masked, in bfloat16; in float32 it gains a seventh.
 
     Args:
         name: of the attention function.
-        keys: `(N, S, D)`, for type and device.
-        num_keys: with the prompts'.
+        keys: `(N, S, D)`, for N, D, type and device.
+        num_keys: S and the prompts'.
         mask: the caller's. Where there is one, nothing is appended.
     """
+    # What is exported or traced may run elsewhere, and with other numbers of frames.
+    may_pad = _is_fused_on_cpu(name, keys) and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
     missing = -num_keys % BLOCK
-    is_fused = name == "sdpa" and keys.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not is_fused or not missing or mask is not None or num_keys <= SHORT or torch.jit.is_tracing():
+    if not may_pad or not missing or mask is not None or num_keys <= SHORT:
         return KeyPadding([], mask)
     mask = keys.new_zeros(1, 1, 1, num_keys + missing)
     mask[..., num_keys:] = torch.finfo(keys.dtype).min
@@ -83,17 +92,15 @@ def short_attention_forward(
     sees no key gives zeros, as there.
     """
     num_queries, num_keys = query.shape[2], key.shape[2]
-    blind = None
     if attention_mask is None and is_causal and num_queries > 1:
         attention_mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device).tril()
-    elif attention_mask is not None and attention_mask.dtype == torch.bool:
-        blind = ~attention_mask.any(dim=-1)  # (N, heads or 1, Q)
+    blind = None
     if attention_mask is not None and attention_mask.dtype == torch.bool:
+        blind = ~attention_mask.any(dim=-1)  # (N, heads or 1, Q)
         lowest = torch.finfo(query.dtype).min
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     attended, _ = eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if blind is not None and (in_graph or blind.any()):  # rare: not worth a pass over all of `attended`
+    if blind is not None and (in_graph() or blind.any()):  # rare: not worth a pass over all of `attended`
         attended = attended.masked_fill(blind.transpose(1, 2)[..., None], 0)
     return attended, None
 
@@ -124,9 +131,12 @@ def long_attention_forward(
 class RecomputedAttention(torch.autograd.Function):
     """
     O = P V with P = softmax(s Q K^T), forwards by torch's fused kernel, which keeps no P. Backwards P is computed once
-    more, from a few sequences at a time, and by plain matrix products
+    more, from a few sequences at a time, and by plain matrix products. 1 is a column of ones, which sums rows:
 
-        dV = P^T dO,    dS = P * (dO V^T - (dO * O) 1),    dQ = s dS K,    dK = s dS^T Q
+        dV = P^T dO,    dP = dO V^T,    dS = P * (dP - (P * dP) 1) = P * (dP - delta),    delta = (dO * O) 1
+        dQ = s dS K,    dK = s dS^T Q
+
+    A row of (P * dP) 1 is sum_j P_ij dO_i v_j = dO_i O_i, which needs no P. There is no second derivative.
     """
 
     @staticmethod
@@ -151,25 +161,26 @@ class RecomputedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, mask, output = ctx.saved_tensors
-        added = query.new_zeros(1, 1, 1) if mask is None else mask[0]
+        mask = query.new_zeros(1, 1, 1) if mask is None else mask[0]
         # Laid out as the projections behind take them: (N, Q, heads, d).
         grads = [part.new_empty(part.transpose(1, 2).shape).transpose(1, 2) for part in (query, key, value)]
         step = max(1, SCORES // (query.shape[1] * query.shape[2] * key.shape[2]))
         parts = zip(*(part.split(step) for part in (query, key, value, output, grad, *grads)), strict=True)
-        for q, k, v, o, g, *results in parts:
-            heads = q.shape[:2]
-            rows = [part.flatten(0, 1) for part in (q, k, v, o, g)]
-            for result, part in zip(results, _attention_grads(rows, added, ctx.scale), strict=True):
-                result.copy_(part.unflatten(0, heads))
+        for q, k, v, o, do, *results in parts:
+            sequences_and_heads = q.shape[:2]
+            q, k, v, o, do = (part.flatten(0, 1) for part in (q, k, v, o, do))
+            part_grads = _attention_grads(q, k, v, o, do, mask, ctx.scale)
+            for result, part_grad in zip(results, part_grads, strict=True):
+                result.copy_(part_grad.unflatten(0, sequences_and_heads))
         return *grads, None, None
 
 
-def _attention_grads(rows: list[torch.Tensor], added: torch.Tensor, scale: float) -> tuple[torch.Tensor, ...]:
-    """dQ, dK and dV of Q, K, V, O and dO, `(n, Q, d)` and `(n, S, d)`; `added` is added to the scores."""
-    query, key, value, output, grad = rows
-    weights = torch.baddbmm(added, query, key.transpose(1, 2), alpha=scale).softmax(-1)
+def _attention_grads(query, key, value, output, grad, mask: torch.Tensor, scale: float) -> tuple[torch.Tensor, ...]:
+    """dQ, dK and dV of Q, K, V, O and dO, `(n, Q, d)` and `(n, S, d)`; `mask` is added to the scores."""
+    weights = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scale).softmax(-1)  # P
     grad_value = weights.transpose(1, 2) @ grad
     # Summed in float32: the difference below is small beside its terms.
-    offset = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
-    scores = torch.baddbmm(offset, grad, value.transpose(1, 2), alpha=scale, beta=-scale).mul_(weights)
-    return scores @ key, scores.transpose(1, 2) @ query, grad_value
+    delta = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
+    grad_scores = torch.baddbmm(delta, grad, value.transpose(1, 2), alpha=scale, beta=-scale)  # s (dP - delta)
+    grad_scores.mul_(weights)  # s dS
+    return grad_scores @ key, grad_scores.transpose(1, 2) @ query, grad_value

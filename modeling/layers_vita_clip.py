@@ -6,6 +6,9 @@ they act as keys and values only, and that is how they are computed here: no que
 for a prompt. What a layer puts out is the same.
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,12 +16,35 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .activations_vita_clip import VitaClipMLP, as_autocast
+from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
+from .frozen_vita_clip import as_autocast, is_plain, may_bypass
 from .shared_start_vita_clip import SharedStart
 
-KeysValues = tuple[torch.Tensor, torch.Tensor]
+
+@dataclass(frozen=True)
+class PromptRows:
+    """
+    The prompts of all sequences of a layer, one below the other: what several sequences share is there once.
+
+    Args:
+        rows: `(R, D)`.
+        groups: `(b_i, t_i, p_i)` of each kind of prompt, the sizes of R rows together.
+        batch: B and T. A group holds p_i prompts of each of B * T sequences, where b_i and t_i are not 1.
+    """
+
+    rows: torch.Tensor
+    groups: Sequence[torch.Size]
+    batch: torch.Size
+
+    def for_every_sequence(self, rows: torch.Tensor) -> torch.Tensor:
+        """What became of `rows`, `(R, E)` -> `(B * T, sum of p_i, E)`: the prompts of each sequence side by side."""
+        parts = rows.split([math.prod(group) for group in self.groups])
+        wide = [
+            part.view(*size, -1).expand(*self.batch, -1, -1) for part, size in zip(parts, self.groups, strict=True)
+        ]
+        return torch.cat(wide, dim=2).flatten(0, 1)
 
 
 def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> torch.Tensor:
@@ -30,7 +56,7 @@ def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> to
         position: the same place in every sequence, or a place for each, `(N, 1)`.
 
     Returns:
-        `(N, 1, D)`.
+        `(N, 1, D)`; with places of several tokens in one sequence, `(1, M)`, those, `(1, M, D)`.
     """
     if isinstance(position, int):
         return hidden_states[:, position : position + 1]
@@ -39,8 +65,13 @@ def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> to
 
 class VitaClipAttention(CLIPAttention):
     """
-    CLIP's attention, with CLIP's weights, in which the tokens that ask may be fewer than the tokens that are asked,
-    and keys and values computed elsewhere may stand beside the latter's.
+    CLIP's attention, with CLIP's weights, in which queries may be fewer than the tokens that give keys and values, and
+    prompts give keys and values too.
+
+    Two biases need not be added to every token. That of the keys shifts all scores of a query alike, which softmax
+    does not see; that of the values passes through, because a query's weights p_j sum to 1:
+
+        q (k_j + b_k) = q k_j + q b_k,    W_o sum_j p_j (v_j + b_v) + b_o = W_o sum_j p_j v_j + (W_o b_v + b_o)
     """
 
     def forward(
@@ -48,36 +79,66 @@ class VitaClipAttention(CLIPAttention):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         key_value_states: torch.Tensor | None = None,
-        prompt_keys_values: KeysValues | None = None,
+        prompts: PromptRows | None = None,
         shared_start: SharedStart | None = None,
+        residual: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
         Args:
-            hidden_states: the tokens that ask, `(N, Q, D)`.
-            attention_mask: as the chosen attention backend takes it; `None` lets all see all.
-            key_value_states: the tokens that are asked, `(N, S, D)`; by default those that ask.
-            prompt_keys_values: keys and values of prompts, `(N, P, D)` each.
+            hidden_states: what gives queries, `(N, Q, D)`.
+            attention_mask: as the chosen attention backend takes it; `None` lets all see all, unless `is_causal`.
+            key_value_states: what gives keys and values, `(N, S, D)`; by default `hidden_states`.
+            prompts: P for each sequence, which give keys and values too.
             shared_start: given where the tokens of several texts stand in one row; says what the mask then is.
+            residual: `(N, Q, D)`, added to what comes out.
 
         Returns:
-            `(N, Q, D)`, and the attention weights `(N, heads, Q, S + P)` where the backend gives them, else `None`.
+            `(N, Q, D)`, and the attention weights `(N, heads, Q, S + P)` where the backend gives them and nothing is
+            shared, else `None`.
         """
         sources = hidden_states if key_value_states is None else key_value_states
-        keys, values = self.project_keys_values(sources)
+        biased = attention_mask is not None or not self._may_move_biases(sources)
+        keys, values = self._project_keys_values(sources, biased)
         queries = self.q_proj(hidden_states)
         if shared_start is not None:
             assert attention_mask is not None, "what a text sees of a shared start is said by a mask"
             attend = partial(self._attend, **kwargs)
-            return self.out_proj(shared_start.attend(attend, queries, keys, values, attention_mask)), None
-        if prompt_keys_values is not None:
-            num_keys = keys.shape[1] + prompt_keys_values[0].shape[1]
+            attended, weights = shared_start.attend(attend, queries, keys, values, attention_mask), None
+            return self._project_out(attended, residual, biased), weights
+        if prompts is not None:
+            beside = [prompts.for_every_sequence(rows) for rows in self._project_keys_values(prompts.rows, biased)]
+            num_keys = keys.shape[1] + beside[0].shape[1]
             padding = padding_of_keys(self.config._attn_implementation, keys, num_keys, attention_mask)
-            keys = torch.cat([keys, prompt_keys_values[0], *padding.rows], dim=1)
-            values = torch.cat([values, prompt_keys_values[1], *padding.rows], dim=1)
+            keys = torch.cat([keys, beside[0], *padding.rows], dim=1)
+            values = torch.cat([values, beside[1], *padding.rows], dim=1)
             attention_mask = padding.mask
         attended, weights = self._attend(queries, keys, values, attention_mask, **kwargs)
-        return self.out_proj(attended), weights
+        return self._project_out(attended, residual, biased), weights
+
+    def _may_move_biases(self, tokens: torch.Tensor) -> bool:
+        """Not under a mask, by which a query may see nothing, nor with dropout: its weights must sum to 1."""
+        drops = self.training and self.dropout > 0
+        return not drops and may_bypass(tokens, self.k_proj, self.v_proj, self.out_proj)
+
+    def _project_keys_values(self, tokens: torch.Tensor, biased: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of `tokens`, `(..., D)` each."""
+        if biased:
+            return self.k_proj(tokens), self.v_proj(tokens)
+        return nn.functional.linear(tokens, self.k_proj.weight), nn.functional.linear(tokens, self.v_proj.weight)
+
+    def _project_out(self, attended: torch.Tensor, residual: torch.Tensor | None, biased: bool) -> torch.Tensor:
+        """residual + W_o attended + b_o, with W_o b_v beside b_o where values came without b_v; `(N, Q, D)`."""
+        weight = self.out_proj.weight
+        if biased:
+            out = self.out_proj(attended)
+            return out if residual is None else residual + out
+        bias = nn.functional.linear(self.v_proj.bias, weight, self.out_proj.bias)
+        if residual is None or not residual.dtype == attended.dtype == weight.dtype:
+            out = nn.functional.linear(attended, weight, bias)
+            return out if residual is None else residual + out
+        start = residual.flatten(0, -2) + bias  # to which the product is added, as it would be to a bias
+        return start.addmm_(attended.flatten(0, -2), weight.t()).view_as(residual)
 
     def _attend(
         self,
@@ -99,10 +160,6 @@ class VitaClipAttention(CLIPAttention):
             **kwargs,
         )
         return attended.flatten(2), weights
-
-    def project_keys_values(self, tokens: torch.Tensor) -> KeysValues:
-        """Keys and values of `tokens`, `(..., D)` each."""
-        return self.k_proj(tokens), self.v_proj(tokens)
 
     def _split_heads(self, tokens: torch.Tensor) -> torch.Tensor:
         """`(N, S, D)` -> `(N, heads, S, D / heads)`."""
@@ -133,7 +190,7 @@ class SummaryAttention(VitaClipAttention):
 
 
 class VitaClipEncoderLayer(CLIPEncoderLayer):
-    """CLIP's layer, with CLIP's weights: `prompt_keys_values` stand beside its tokens; only one token may be read."""
+    """CLIP's layer, with CLIP's weights: prompts stand beside its tokens, and only one token may be read."""
 
     def __init__(self, config: VitaClipVisionConfig | VitaClipTextConfig):
         GradientCheckpointingLayer.__init__(self)
@@ -147,7 +204,7 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        prompt_keys_values: KeysValues | None = None,
+        prompts: PromptRows | None = None,
         read_position: int | torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
@@ -155,20 +212,25 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         Args:
             hidden_states: `(N, S, D)`.
             attention_mask: as the attention backend takes it.
-            prompt_keys_values: keys and values of prompts, `(N, P, D)` each.
+            prompts: of this layer, before its layer norm.
             read_position: compute the layer for this token of each sequence alone (see [`read_tokens`]). The last
                 layer is read at one token; the others serve it as keys and values.
 
         Returns:
-            `(N, S, D)`, or `(N, 1, D)` with `read_position`.
+            `(N, S, D)`, or with `read_position` what [`read_tokens`] reads.
         """
         (sources,) = as_autocast(self.layer_norm1(hidden_states))
-        asking = sources
+        queries = sources
         if read_position is not None:
             hidden_states = read_tokens(hidden_states, read_position)
-            asking = read_tokens(sources, read_position)
-        attended, _ = self.self_attn(
-            asking, attention_mask, key_value_states=sources, prompt_keys_values=prompt_keys_values, **kwargs
-        )
-        hidden_states = hidden_states + attended
-        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+            queries = read_tokens(sources, read_position)
+        if prompts is not None:
+            prompts = replace(prompts, rows=self.layer_norm1(prompts.rows))
+        kwargs = {**kwargs, "key_value_states": sources, "prompts": prompts}
+        # A sum within a product saves a pass; where a hook wants to see what is added, it is made beside it.
+        if is_plain(self.self_attn):
+            hidden_states, _ = self.self_attn(queries, attention_mask, residual=hidden_states, **kwargs)
+        else:
+            hidden_states = hidden_states + self.self_attn(queries, attention_mask, **kwargs)[0]
+        tokens = self.layer_norm2(hidden_states)
+        return self.mlp(tokens, hidden_states) if is_plain(self.mlp) else hidden_states + self.mlp(tokens)

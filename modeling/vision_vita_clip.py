@@ -1,6 +1,5 @@
 """The vision side of Vita-CLIP: CLIP's vision transformer with summary, local and global prompts in every layer."""
 
-import math
 from typing import Any
 
 import torch
@@ -16,8 +15,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_vita_clip import VitaClipVisionConfig
+from .graphs_vita_clip import in_graph
 from .initialization_vita_clip import VitaClipPreTrainedModel
-from .layers_vita_clip import KeysValues, SummaryAttention, VitaClipAttention, VitaClipEncoderLayer
+from .layers_vita_clip import PromptRows, SummaryAttention, VitaClipAttention, VitaClipEncoderLayer
+from .patches_vita_clip import PatchEmbedding
 
 CLASS_TOKEN = 0
 
@@ -39,8 +40,7 @@ def as_clips(pixel_values: torch.Tensor, num_channels: int) -> torch.Tensor:
         )
     if 0 in pixel_values.shape[:2]:
         raise ValueError(f"pixel_values holds no clip or no frame: its shape is {tuple(pixel_values.shape)}.")
-    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if pixel_values.device.type == "cpu" and pixel_values.is_floating_point() and not in_graph:
+    if pixel_values.device.type == "cpu" and pixel_values.is_floating_point() and not in_graph():
         _check_finite(pixel_values)
     return pixel_values
 
@@ -67,6 +67,8 @@ class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
 
     def __init__(self, config: VitaClipVisionConfig):
         super().__init__(config)
+        size = config.patch_size
+        self.patch_embedding = PatchEmbedding(config.num_channels, config.hidden_size, size, stride=size, bias=False)
         embedding = torch.empty(config.num_frames, config.hidden_size) if config.use_temporal_embedding else None
         self.temporal_embedding = None if embedding is None else nn.Parameter(embedding)
 
@@ -153,40 +155,17 @@ class VitaClipVisionLayer(VitaClipEncoderLayer):
         **kwargs,
     ) -> torch.Tensor:
         """As [`VitaClipEncoderLayer`], on the frames of clips of `num_frames` frames: N = B * T."""
-        return super().forward(
-            hidden_states,
-            attention_mask,
-            prompt_keys_values=self._prompt_keys_values(hidden_states, num_frames),
-            read_position=read_position,
-            **kwargs,
-        )
+        prompts = self._prompt_rows(hidden_states, num_frames)
+        return super().forward(hidden_states, attention_mask, prompts, read_position, **kwargs)
 
-    def _prompt_keys_values(self, hidden_states: torch.Tensor, num_frames: int) -> KeysValues | None:
-        """Keys and values of the prompts, `(B * T, P, D)` each; those of a whole clip are projected once for it."""
+    def _prompt_rows(self, hidden_states: torch.Tensor, num_frames: int) -> PromptRows | None:
+        """The prompts of all frames, those of a whole clip once for it: few rows, and the weights are read once."""
         class_tokens = hidden_states[:, CLASS_TOKEN].unflatten(0, (-1, num_frames))
         prompts = self.prompts(class_tokens)
         if not prompts:
             return None
-        # All in one product: there are few of them, and reading the weights is what takes the time.
         rows = torch.cat([group.flatten(0, 2) for group in prompts])
-        keys, values = self.self_attn.project_keys_values(self.layer_norm1(rows))
-        batch = class_tokens.shape[:2]
-        return _for_every_frame(keys, prompts, batch), _for_every_frame(values, prompts, batch)
-
-
-def _for_every_frame(rows: torch.Tensor, groups: list[torch.Tensor], batch: torch.Size) -> torch.Tensor:
-    """
-    Args:
-        rows: of all groups, one below the other, `(sum of b_i t_i p_i, D)`.
-        groups: `(b_i, t_i, p_i, D)`, broadcastable to `(B, T, p_i, D)`.
-        batch: B and T.
-
-    Returns:
-        The rows of every frame side by side, `(B * T, sum of p_i, D)`.
-    """
-    parts = rows.split([math.prod(group.shape[:-1]) for group in groups])
-    wide = [part.view_as(group).expand(*batch, -1, -1) for part, group in zip(parts, groups, strict=True)]
-    return torch.cat(wide, dim=2).flatten(0, 1)
+        return PromptRows(rows, [group.shape[:-1] for group in prompts], class_tokens.shape[:2])
 
 
 class VitaClipVisionEncoder(CLIPEncoder):

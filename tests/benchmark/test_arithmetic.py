@@ -16,6 +16,11 @@ def test_a_matrix_product_is_two_operations_per_multiplication():
     torch.testing.assert_close(result, left @ right)
 
 
+def test_a_product_added_in_place_counts():
+    start, left, right = torch.randn(3, 7), torch.randn(3, 5), torch.randn(5, 7)
+    assert count_flops(lambda: start.addmm_(left, right, alpha=2))[0] == 2 * 3 * 5 * 7
+
+
 def test_attention_counts_on_the_cpu_too():
     query, key = torch.randn(1, 2, 6, 16), torch.randn(1, 2, 8, 16)
     flops, _ = count_flops(lambda: F.scaled_dot_product_attention(query, key, key))

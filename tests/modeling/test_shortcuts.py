@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from toy_vita_clip import toy_clips, toy_config, toy_model, toy_tokenizer
 from transformers.models.clip.modeling_clip import CLIPMLP
-from vita_clip_hf.modeling import activations_vita_clip, attention_functions_vita_clip
+from vita_clip_hf.modeling import attention_functions_vita_clip
 from vita_clip_hf.modeling.activations_vita_clip import QuickGELU, VitaClipMLP
 from vita_clip_hf.modeling.attention_functions_vita_clip import RecomputedAttention, short_attention_forward
 from vita_clip_hf.modeling.text_lengths_vita_clip import group_by_length, groups_to_encode
@@ -334,56 +334,6 @@ def test_a_step_keeps_no_more_than_this_and_less_on_a_base_in_bfloat16():
 # ---- what is kept for the backward pass ----
 
 
-def frozen_mlps(dtype: torch.dtype = torch.float32) -> tuple[CLIPMLP, VitaClipMLP]:
-    config = toy_model().config.vision_config
-    config.hidden_act = "quick_gelu"
-    torch.manual_seed(0)
-    plain, mlp = (made(config).requires_grad_(False).to(dtype) for made in (CLIPMLP, VitaClipMLP))
-    mlp.load_state_dict(plain.state_dict())
-    return plain, mlp
-
-
-@pytest.mark.parametrize("blocks", [1, 4])
-@pytest.mark.parametrize("grad", [False, True])
-def test_the_mlp_with_its_factors_in_the_products_is_clips(grad, blocks, monkeypatch):
-    plain, mlp = frozen_mlps()
-    x = torch.randn(2, 5, plain.fc1.in_features, requires_grad=grad)
-    monkeypatch.setattr(activations_vita_clip, "BLOCK_BYTES", 10 * plain.fc1.out_features * 4 // blocks)
-    before = x.detach().clone()
-    with torch.set_grad_enabled(grad):
-        torch.testing.assert_close(mlp(x), plain(x), atol=1e-6, rtol=1e-5)
-        assert mlp._scales_products(x)
-    assert torch.equal(x, before)
-    if grad:
-        own, expected = (torch.autograd.grad(module(x).square().sum(), x)[0] for module in (mlp, plain))
-        torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_the_gradient_of_the_mlp_is_its_derivative():
-    _, mlp = frozen_mlps(torch.float64)
-    x = torch.randn(3, 4, mlp.fc1.in_features, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(mlp, x)
-
-
-def test_the_mlp_computes_in_the_precision_of_autocast():
-    plain, mlp = frozen_mlps()
-    x = torch.randn(2, 5, plain.fc1.in_features, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        outs = [module(x) for module in (mlp, plain)]
-    assert outs[0].dtype == outs[1].dtype == torch.bfloat16
-    torch.testing.assert_close(outs[0], outs[1], atol=2e-2, rtol=2e-2)
-    own, expected = (torch.autograd.grad(out.float().square().sum(), x)[0] for out in outs)
-    assert own.dtype == torch.float32
-    torch.testing.assert_close(own, expected, atol=5e-2, rtol=5e-2)
-
-
-def test_an_mlp_that_is_trained_has_gradients():
-    _, mlp = frozen_mlps()
-    mlp.requires_grad_(True)
-    mlp(torch.randn(2, 5, mlp.fc1.in_features)).sum().backward()
-    assert all(weight.grad.abs().sum() > 0 for weight in mlp.parameters())
-
-
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scores", [1, 10**6])
 def test_attention_with_plain_products_backwards_has_the_gradients_of_torchs(masked, scores, monkeypatch):
@@ -412,25 +362,6 @@ def test_training_in_bfloat16_takes_the_plain_products_backwards(monkeypatch):
     assert len(calls) >= model.config.vision_config.num_hidden_layers
     own, reference = (torch.cat([grad.flatten() for grad in grads.values()]) for grads in (found, expected))
     assert nn.functional.cosine_similarity(own, reference, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("change", ["hook", "subclass"])
-def test_the_mlp_leaves_products_that_are_not_plain_to_themselves(change):
-    config = toy_model().config.vision_config
-    config.hidden_act = "quick_gelu"
-    mlp, calls = VitaClipMLP(config).requires_grad_(False), []
-    if change == "hook":
-        mlp.fc1.register_forward_hook(lambda *_: calls.append(1))
-    else:
-
-        class Adapted(torch.nn.Linear):
-            def forward(self, x):
-                calls.append(1)
-                return super().forward(x)
-
-        mlp.fc2 = Adapted(config.intermediate_size, config.hidden_size)
-    mlp(torch.randn(1, 2, config.hidden_size))
-    assert calls
 
 
 def test_a_step_keeps_one_tensor_less_for_every_activation(monkeypatch):

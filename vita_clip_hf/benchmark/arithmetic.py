@@ -19,8 +19,15 @@ def _attention_backward_flops(gradient, query, key, value, *arguments, **options
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-# torch itself counts attention on GPUs only. The CPU's kernel makes the same products.
-CPU_ATTENTION = {
+def _addmm_flops(start, left, right, *arguments, **options) -> int:
+    (rows, inner), columns = left, right[1]
+    return 2 * rows * inner * columns
+
+
+# What torch itself does not count: attention on the CPU, whose kernel makes the same products as those of GPUs, and
+# products added in place.
+NOT_COUNTED = {
+    torch.ops.aten.addmm_: _addmm_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
@@ -34,7 +41,7 @@ def count_flops(call: Callable[[], Any]) -> tuple[int, Any]:
         Operations of its matrix products, convolutions and attentions, a multiplication and an addition counting as
         two, those of a backward pass within it included; and what `call` returned.
     """
-    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+    with FlopCounterMode(display=False, custom_mapping=NOT_COUNTED) as counter:
         result = call()
     return counter.get_total_flops(), result
 

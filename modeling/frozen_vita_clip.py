@@ -1,0 +1,50 @@
+"""
+Products with frozen weights that are computed on the CPU in another way than by calling their modules, and when they
+may be.
+
+A linear layer there writes its bias into the result first and then adds the product to it. What is to be added anyway
+can stand in the place of the bias.
+"""
+
+import torch
+from torch import nn
+
+from .graphs_vita_clip import in_graph
+
+
+def may_bypass(tokens: torch.Tensor, *layers: nn.Module) -> bool:
+    """
+    Whether the products of `layers` with `tokens` may be computed without calling them.
+
+    On a CPU only: GPU kernels add a bias within the product, and compilers fuse the plain form themselves. And not
+    where a call does more than torch's own linear layer, or weights are trained, quantized or offloaded.
+    """
+    is_here = tokens.device.type == "cpu" and tokens.numel() > 0 and not in_graph()
+    return is_here and all(is_plain(layer) and _is_frozen_linear(layer) for layer in layers)
+
+
+def is_plain(module: nn.Module) -> bool:
+    """
+    Whether a call of the module is its class's forward() and nothing else. Hooks of all modules at once
+    (`register_module_forward_hook`) are not looked for: torch's own counter of operations is one.
+    """
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return "forward" not in vars(module) and not any(hooks)
+
+
+def _is_frozen_linear(layer: nn.Module) -> bool:
+    """torch's own linear layer with a bias, its weights in memory and of no type that has products of its own."""
+    if type(layer) is not nn.Linear or layer.bias is None:
+        return False
+    weights = (layer.weight, layer.bias)
+    trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
+    return not trained and all(type(weight) is nn.Parameter and not weight.is_meta for weight in weights)
+
+
+def as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors as `torch.autocast` gives them to a matrix product: cast once, for as many products as there are."""
+    device = tensors[0].device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]
