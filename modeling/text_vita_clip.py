@@ -8,9 +8,9 @@ from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPPreTrainedMo
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .class_feature_cache_vita_clip import ClassFeatureCache
 from .configuration_vita_clip import VitaClipTextConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
-from .labels_vita_clip import ClassFeatureCache
 from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
 from .shared_start_vita_clip import can_share_start, encode_beside_start
 
@@ -82,22 +82,22 @@ class ClassPrompts(nn.Module):
         How the sequences of classes are put together. With M_c contexts and C classes of at most S_n own tokens:
 
         * `input_ids` `(C, S_n)`: own tokens, padded with the end token;
-        * `sources` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
+        * `order` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
         * `end_positions` `(C, 1)`: where the end token is.
         """
         classes = self.label_token_ids if label_token_ids is None else label_token_ids
         contexts = self.config.text_prompt_length
         longest = max((len(ids) for ids in classes), default=0)
         padded = [ids + [ids[-1]] * (longest - len(ids)) for ids in classes]
-        sources = [self._sources(len(ids), longest) for ids in classes]
+        orders = [self._order(len(ids), longest) for ids in classes]
         ends = [[contexts + len(ids) - 1] for ids in classes]
         return {
             "input_ids": torch.tensor(padded, dtype=torch.long).view(len(classes), longest),
-            "sources": torch.tensor(sources, dtype=torch.long).view(len(classes), contexts + longest),
+            "order": torch.tensor(orders, dtype=torch.long).view(len(classes), contexts + longest),
             "end_positions": torch.tensor(ends, dtype=torch.long).view(len(classes), 1),
         }
 
-    def _sources(self, num_tokens: int, longest: int) -> list[int]:
+    def _order(self, num_tokens: int, longest: int) -> list[int]:
         """The order of `[ctx_1..ctx_Mc, SOS, name.., ".", EOS, padding..]` in the sequence of one class."""
         contexts = list(range(self.config.text_prompt_length))
         start, *rest = range(len(contexts), len(contexts) + longest)
@@ -123,7 +123,7 @@ class ClassPrompts(nn.Module):
     @property
     def own_layout(self) -> dict[str, torch.Tensor]:
         """[`token_layout`] of the model's classes."""
-        return {"input_ids": self.input_ids, "sources": self.sources, "end_positions": self.end_positions}
+        return {"input_ids": self.input_ids, "order": self.order, "end_positions": self.end_positions}
 
     def lengths(self, layout: dict[str, torch.Tensor]) -> list[int]:
         """Of each class in a layout, contexts and own tokens together."""
@@ -132,23 +132,20 @@ class ClassPrompts(nn.Module):
         return [end + 1 for end in layout["end_positions"][:, 0].tolist()]
 
     def forward(
-        self,
-        token_embedding: nn.Embedding,
-        classes: slice | torch.Tensor,
-        layout: dict[str, torch.Tensor],
-        length: int,
+        self, tokens: torch.Tensor, classes: slice | torch.Tensor, layout: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         """
-        Token embeddings of classes with their contexts in place, `(C, S, D_t)`.
+        Puts the contexts of classes in their places.
 
         Args:
-            token_embedding: CLIP's, frozen.
+            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. The embedding itself is no argument:
+                accelerate moves those to a device, weights too that it has offloaded.
             classes: which of the classes, by number.
             layout: by [`token_layout`]; of other classes than the model's own it needs unified contexts.
-            length: of the longest of them, S.
+
+        Returns:
+            `(C, M_c + S_n, D_t)`.
         """
-        own_tokens = length - self.config.text_prompt_length
-        tokens = token_embedding(layout["input_ids"][classes, :own_tokens])
         if self.config.text_prompt_length == 0:
             return tokens
         contexts: torch.Tensor = self.contexts
@@ -156,8 +153,8 @@ class ClassPrompts(nn.Module):
             contexts = contexts[classes]
         else:
             contexts = contexts.expand(tokens.shape[0], -1, -1)
-        sources = layout["sources"][classes, :length]
-        return torch.cat([contexts.to(tokens.dtype), tokens], dim=1).take_along_dim(sources[..., None], dim=1)
+        parts = torch.cat([contexts.to(tokens.dtype), tokens], dim=1)
+        return parts.take_along_dim(layout["order"][classes, : parts.shape[1], None], dim=1)
 
 
 class VitaClipTextEncoder(CLIPEncoder):

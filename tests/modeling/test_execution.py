@@ -1,7 +1,10 @@
 """The same results however the model is run: attention backends, precision, checkpointing, compilation, replicas."""
 
+import copy
+import io
 import shutil
 import sys
+import weakref
 
 import pytest
 import torch
@@ -212,8 +215,15 @@ CHANGES = {
     "other labels": lambda model: model.set_labels(["x", "y", "z"], toy_tokenizer()),
     "other frozen weights": lambda model: randomise(model.text_model, 3),
     "another buffer": lambda model: model.text_model.embeddings.position_ids.add_(1),
+    "a tower's change of precision and back": lambda model: model.text_model.to(torch.bfloat16).to(torch.float32),
+    "another function of a module": lambda model: setattr(model.text_projection, "forward", lambda x: x[:, :20]),
+    "another module without weights": lambda model: setattr(layer_of(model).mlp, "activation_fn", nn.ReLU()),
     "a hook": lambda model: model.text_projection.register_forward_hook(lambda module, inputs, output: 2 * output),
 }
+
+
+def layer_of(model: nn.Module) -> nn.Module:
+    return model.text_model.encoder.layers[0]
 
 
 def randomise_data(model: nn.Module) -> None:
@@ -230,6 +240,69 @@ def test_class_features_are_encoded_anew_after(change):
     after = model.get_class_features().pooler_output
     assert not torch.equal(after, before)
     torch.testing.assert_close(after, model._encode_classes(None, 512), atol=0, rtol=0)
+
+
+def put_another_projection(model: nn.Module) -> None:
+    del model.text_projection  # the new one's weights may come to lie where the old one's were
+    model.text_projection = nn.Linear(24, 20, bias=False)
+
+
+def load_contexts_twice(model: nn.Module) -> None:
+    for _ in range(2):
+        contexts = {"contexts": torch.randn_like(model.class_prompts.contexts)}
+        model.class_prompts.load_state_dict(contexts, strict=False, assign=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [put_another_projection, load_contexts_twice])
+def test_class_features_are_encoded_anew_where_other_weights_lie_at_the_same_address(change):
+    model = toy_model()
+    for _ in range(20):
+        model.get_class_features()
+        change(model)
+        torch.testing.assert_close(
+            model.get_class_features().pooler_output, model._encode_classes(None, 512), atol=0, rtol=0
+        )
+
+
+@torch.no_grad()
+def test_kept_class_features_keep_no_old_weights_and_stay_out_of_copies():
+    model = toy_model()
+    model.get_class_features()
+    old = weakref.ref(model.text_projection.weight)
+    model.text_projection = nn.Linear(24, 20, bias=False)
+    assert old() is None
+    model.get_class_features()
+    stored = io.BytesIO()
+    torch.save(model, stored)
+    stored.seek(0)
+    for copied in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
+        assert copied.class_prompts.feature_cache._kept is None
+        assert torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
+        copied.class_prompts.contexts += 1
+        assert not torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
+
+
+@torch.no_grad()
+def test_class_features_follow_the_weights_of_torch_func():
+    class Features(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = toy_model()
+
+        def forward(self) -> torch.Tensor:
+            return self.model.get_class_features().pooler_output
+
+    module = Features().eval()
+    first = module.model.class_prompts.contexts
+    sets = torch.stack([first, first + 1])
+    module()
+
+    def features(contexts: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(module, {"model.class_prompts.contexts": contexts}, ())
+
+    together = torch.func.vmap(features)(sets)
+    torch.testing.assert_close(together, torch.stack([features(contexts) for contexts in sets]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
