@@ -9,7 +9,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
-from toy_vita_clip import LABELS, NUM_FRAMES, randomise, toy_clips, toy_model, toy_tokenizer
+from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, NUM_FRAMES, randomise, toy_clips, toy_model, toy_tokenizer
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel
 
@@ -108,6 +108,11 @@ def test_the_same_input_gives_the_same_bits():
 # ---- gradient checkpointing ----
 
 
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    model.train()(toy_clips(), labels=torch.tensor([0, 1])).loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+
+
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_gradient_checkpointing_gives_the_same_gradients(use_reentrant):
     model = toy_model().train()
@@ -121,6 +126,28 @@ def test_gradient_checkpointing_gives_the_same_gradients(use_reentrant):
     plain, checkpointed = gradients
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize("fields", [{}, {"use_summary_token": False, "use_local_prompts": False}], ids=str)
+def test_reentrant_checkpointing_trains_every_prompt_without_a_temporal_embedding(fields):
+    model = toy_model(use_temporal_embedding=False, **fields).train()
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    found, expected = gradients(model), gradients(toy_model(use_temporal_embedding=False, **fields))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("use_reentrant", "switches"), [(True, ALL_PROMPTS_OFF), (False, {"use_temporal_embedding": False})]
+)
+def test_clips_get_no_graph_that_nothing_needs(use_reentrant, switches):
+    model = toy_model(**switches).train()
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+    seen = []
+    layer = model.vision_model.encoder.layers[0]
+    layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].requires_grad))
+    model.get_video_features(toy_clips())
+    assert seen == [False]
 
 
 # ---- compilation ----
@@ -181,8 +208,10 @@ def replicate(model: nn.Module) -> nn.Module:
     return replicas[model]
 
 
-def test_replicas_of_data_parallel_give_logits_and_gradients():
+@pytest.mark.parametrize("base_dtype", [torch.float32, torch.bfloat16])
+def test_replicas_of_data_parallel_give_logits_and_gradients(base_dtype):
     model = toy_model()
+    model.cast_base(base_dtype)
     expected = logits_of(model)
     with torch.no_grad():
         assert torch.equal(logits_of(replicate(model)), expected), "kept features belong to another device"
