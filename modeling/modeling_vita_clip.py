@@ -124,14 +124,16 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
 
     def cast_base(self, dtype: torch.dtype) -> None:
         """
-        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are.
+        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are. Left
+        too are weights of CLIP or of peft that are trained, and integers, which are quantized weights. A trained
+        weight of CLIP itself then needs `torch.autocast` to be computed with, as no layer of CLIP casts its input.
 
         In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
         rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
         the loss. Half the base's memory, and no cast of frozen weights in every step, as `torch.autocast` has.
         """
         for name, weight in self.named_parameters():
-            if not is_prompt(name):
+            if weight.is_floating_point() and not weight.requires_grad and not is_prompt(name):
                 weight.data = weight.data.to(dtype)
         self.class_prompts.feature_cache.clear()
 
@@ -210,7 +212,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             The class embeddings as `pooler_output` `(C, D')`, not normalised.
 
         Raises:
-            ValueError: the model has no classes, or `label_token_ids` are given and contexts belong to classes.
+            ValueError: the model has no classes, or `label_token_ids` are empty, or given where contexts belong to
+                classes.
         """
         if label_token_ids is not None:
             return BaseModelOutputWithPooling(pooler_output=self._encode_other_classes(label_token_ids, chunk_size))

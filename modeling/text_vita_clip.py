@@ -1,5 +1,7 @@
 """The text side of Vita-CLIP: learned contexts around class names, and CLIP's text transformer without padding."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
@@ -179,7 +181,7 @@ class VitaClipTextEncoder(CLIPEncoder):
         `(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`. The first `num_shared_tokens`,
         the same in all texts, are computed once where that is possible.
         """
-        kwargs.pop("is_causal", None)
+        kwargs.pop("is_causal", None)  # transformers passes on the caller's or the config's; CLIP's is known here
         wants_plain = all_tokens or attention_mask is not None
         if num_shared_tokens and not wants_plain and can_share_start(self, len(hidden_states)):
             return encode_beside_start(self, hidden_states, end_positions, num_shared_tokens, **kwargs)
@@ -236,7 +238,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
             inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
             end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
             all_tokens: compute the last layer for all positions, which nothing of the model reads.
-            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once.
+            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once, and
+                are not where states or attentions of each text are recorded.
 
         Returns:
             `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
@@ -263,6 +266,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
                 )
         elif end_positions is None:
             raise ValueError("inputs_embeds need end_positions, the place of each text's end token.")
+        if self._is_recorded(kwargs):
+            num_shared_tokens = 0
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         hidden_states = self.encoder(
             hidden_states, end_positions, attention_mask, all_tokens, num_shared_tokens, **kwargs
@@ -270,6 +275,11 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         hidden_states = self.final_layer_norm(hidden_states)
         pooled = read_tokens(hidden_states, end_positions if all_tokens else 0)[:, 0]
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
+
+    def _is_recorded(self, kwargs: dict[str, Any]) -> bool:
+        """Whether transformers records what layers put out, which it is asked for by an argument or the config."""
+        flags = [f"output_{name}" for name in self._can_record_outputs]
+        return any(kwargs.get(flag, getattr(self.config, flag, False)) for flag in flags)
 
     def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Where each text ends, `(N, S)` -> `(N, 1)`. An old config's end token 2 means the largest id, as in CLIP."""
