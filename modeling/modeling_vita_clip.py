@@ -249,12 +249,10 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         if len(groups) == 1:
             # One group has all classes in their order, and a slice copies nothing.
             return self.text_projection(self._encode_group(layout, slice(None), max(lengths), shared))
-        pooled = [
-            self._encode_group(
-                layout, torch.tensor(group, device=device), max(lengths[index] for index in group), shared
-            )
-            for group in groups
-        ]
+        pooled = []
+        for group in groups:
+            classes, longest = torch.tensor(group, device=device), max(lengths[index] for index in group)
+            pooled.append(self._encode_group(layout, classes, longest, shared))
         # Of each class, where it was encoded: the inverse of the permutation that the groups are.
         places = torch.tensor(list(chain.from_iterable(groups))).argsort()
         features = self.text_projection(torch.cat(pooled))

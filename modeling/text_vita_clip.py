@@ -15,6 +15,7 @@ from .configuration_vita_clip import VitaClipTextConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
 from .shared_start_vita_clip import can_share_start, encode_beside_start
+from .text_lengths_vita_clip import trim_texts
 
 
 class ClassPrompts(nn.Module):
@@ -140,8 +141,8 @@ class ClassPrompts(nn.Module):
         Puts the contexts of classes in their places.
 
         Args:
-            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. The embedding itself is no argument:
-                accelerate moves those to a device, weights too that it has offloaded.
+            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. Not the embedding and ids, as
+                accelerate moves what a module is given to a device, and can move no module with offloaded weights.
             classes: which of the classes, by number.
             layout: by [`token_layout`]; of other classes than the model's own it needs unified contexts.
 
@@ -285,11 +286,3 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         """Where each text ends, `(N, S)` -> `(N, 1)`. An old config's end token 2 means the largest id, as in CLIP."""
         is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
         return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
-
-
-def trim_texts(end_positions: torch.Tensor, *per_token: torch.Tensor | None) -> list[torch.Tensor | None]:
-    """Cuts `(N, S)` tensors after the longest text; in a compiled or exported graph, where sizes are fixed, not."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return list(per_token)
-    longest = int(end_positions.max()) + 1
-    return [tensor if tensor is None else tensor[:, :longest] for tensor in per_token]
