@@ -124,14 +124,16 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
 
     def cast_base(self, dtype: torch.dtype) -> None:
         """
-        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are.
+        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are. Left
+        too are weights of CLIP or of peft that are trained, and integers, which are quantized weights. A trained
+        weight of CLIP itself then needs `torch.autocast` to be computed with, as no layer of CLIP casts its input.
 
         In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
         rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
         the loss. Half the base's memory, and no cast of frozen weights in every step, as `torch.autocast` has.
         """
         for name, weight in self.named_parameters():
-            if not is_prompt(name):
+            if weight.is_floating_point() and not weight.requires_grad and not is_prompt(name):
                 weight.data = weight.data.to(dtype)
         self.class_prompts.feature_cache.clear()
 
@@ -210,7 +212,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             The class embeddings as `pooler_output` `(C, D')`, not normalised.
 
         Raises:
-            ValueError: the model has no classes, or `label_token_ids` are given and contexts belong to classes.
+            ValueError: the model has no classes, or `label_token_ids` are empty, or given where contexts belong to
+                classes.
         """
         if label_token_ids is not None:
             return BaseModelOutputWithPooling(pooler_output=self._encode_other_classes(label_token_ids, chunk_size))
@@ -225,39 +228,55 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
 
     def _encode_other_classes(self, label_token_ids: list[list[int]], chunk_size: int) -> torch.Tensor:
         text_config = self.config.text_config
+        if not label_token_ids:
+            raise ValueError("label_token_ids is empty; expected the token ids of at least one class.")
         if text_config.text_prompt_scope == "class" and text_config.text_prompt_length:
             raise ValueError(
                 "Class-specific contexts exist for the classes of training only; other classes need "
                 "text_prompt_scope='unified', or texts as input_ids."
             )
-        device = self.logit_scale.device
+        device = self.class_prompts.input_ids.device
         layout = {k: v.to(device) for k, v in self.class_prompts.token_layout(label_token_ids).items()}
         return self._encode_classes(layout, chunk_size)
 
     def _encode_classes(self, layout: dict[str, torch.Tensor] | None, chunk_size: int) -> torch.Tensor:
-        """
-        `(C, D')`, in groups of similar length. Chunks bound the memory of what is freed after a layer, and so they are
-        used where nothing is kept for a backward pass, or only what enters the layers (gradient checkpointing).
-        """
-        prompts, device = self.class_prompts, self.logit_scale.device
+        """`(C, D')`, in groups of similar length."""
+        prompts = self.class_prompts
         layout = prompts.own_layout if layout is None else layout
-        checkpointing = self.training and self.text_model.encoder.layers[0].gradient_checkpointing
-        in_chunks = not torch.is_grad_enabled() or checkpointing
+        device = layout["input_ids"].device  # buffers are in place where weights are offloaded
         lengths, shared = prompts.lengths(layout), prompts.num_shared_tokens(layout)
-        groups = groups_to_encode(lengths, chunk_size if in_chunks else None, device)
+        groups = groups_to_encode(lengths, chunk_size if self._chunks_save_memory() else None, device)
+        if len(groups) == 1:
+            # One group has all classes in their order, and a slice copies nothing.
+            return self.text_projection(self._encode_group(layout, slice(None), max(lengths), shared))
         pooled = []
         for group in groups:
-            classes = torch.tensor(group, device=device) if len(groups) > 1 else slice(None)
-            longest = max(lengths[index] for index in group)
-            embeds = prompts(self.text_model.embeddings.token_embedding, classes, layout, longest)
-            ends = layout["end_positions"][classes]
-            text = self.text_model(inputs_embeds=embeds, end_positions=ends, num_shared_tokens=shared)
-            pooled.append(text.pooler_output)
+            classes, longest = torch.tensor(group, device=device), max(lengths[index] for index in group)
+            pooled.append(self._encode_group(layout, classes, longest, shared))
+        # Of each class, where it was encoded: the inverse of the permutation that the groups are.
+        places = torch.tensor(list(chain.from_iterable(groups))).argsort()
         features = self.text_projection(torch.cat(pooled))
-        if len(groups) == 1:
-            return features
-        place = {index: position for position, index in enumerate(chain.from_iterable(groups))}
-        return features[torch.tensor([place[index] for index in range(len(place))], device=device)]
+        return features[places.to(features.device)]
+
+    def _chunks_save_memory(self) -> bool:
+        """
+        Chunks bound the memory of what a layer frees after it: where nothing is kept for a backward pass, or only what
+        enters the layers (gradient checkpointing). Else everything is kept, in chunks or not.
+        """
+        checkpointing = self.training and self.text_model.encoder.layers[0].gradient_checkpointing
+        return checkpointing or not torch.is_grad_enabled()
+
+    def _encode_group(
+        self, layout: dict[str, torch.Tensor], classes: slice | torch.Tensor, length: int, num_shared_tokens: int
+    ) -> torch.Tensor:
+        """The end tokens of `classes` of a layout, `(C, D_t)`; the longest of them is `length` tokens long."""
+        own_tokens = length - self.config.text_config.text_prompt_length
+        tokens = self.text_model.embeddings.token_embedding(layout["input_ids"][classes, :own_tokens])
+        return self.text_model(
+            inputs_embeds=self.class_prompts(tokens, classes, layout),
+            end_positions=layout["end_positions"][classes],
+            num_shared_tokens=num_shared_tokens,
+        ).pooler_output
 
     # ---- the whole ----
 

@@ -13,8 +13,8 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .adapter_vita_clip import name_code
+from .class_feature_cache_vita_clip import ClassFeatureCache
 from .configuration_vita_clip import VitaClipConfig, check_label_names
-from .labels_vita_clip import ClassFeatureCache
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 from .zero_shot_vita_clip import check_templates, embed_labels

@@ -7,15 +7,22 @@ causal, so that nothing of a name reaches them: in every layer they are the same
     start   = layer(start)                          each token sees itself and those before it; once
     own_n   = layer(own_n, beside start)            each token sees all of start, itself and those of own_n before it
 
-Start and own tokens stand in one row, `(1, P + N * S, D)`: all of a layer but its attention takes token by token.
+Start and own tokens stand in one row, `(1, P + N * S, D)`: all of a layer but its attention takes token by token. Of
+N = 2 texts with P = 3 shared and S = 2 own tokens:
+
+    texts              s0 s1 s2 a0 a1      s0 s1 s2 b0 b1        (2, 5, D)
+    row                s0 s1 s2 | a0 a1 | b0 b1                  (1, 7, D)
+    beside start       s0 s1 s2 a0 a1      s0 s1 s2 b0 b1        (2, 5, D), the keys and values of a0 a1 and of b0 b1
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 from transformers.masking_utils import create_causal_mask
+
+from .graphs_vita_clip import in_graph
 
 # The attention functions whose masks are tensors over queries and keys, which can be cut to the queries asked for.
 TENSOR_MASK_BACKENDS = ("eager", "sdpa")
@@ -29,10 +36,12 @@ class SharedStart:
     Args:
         num_tokens: of the start, P.
         num_texts: N.
+        only_ends_ask: the queries are not of the row, but of the end token of each text, as in the last layer.
     """
 
     num_tokens: int
     num_texts: int
+    only_ends_ask: bool = False
 
     def pack(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`(N, P + S, D)` -> `(1, P + N * S, D)`."""
@@ -40,7 +49,10 @@ class SharedStart:
         return torch.cat([start, own.flatten(0, 1)[None]], dim=1)
 
     def positions_in_row(self, positions: torch.Tensor, length: int) -> torch.Tensor:
-        """Where own tokens, at `positions` `(N, 1)` of their texts of `length` P + S, are in the row: `(1, N)`."""
+        """
+        Where own tokens, at `positions` `(N, 1)` of their texts of `length` P + S, are in the row: `(1, N)`. Of text n
+        the token at p is its own at p - P, and its own begin at P + n * S, so that it is at p + n * S.
+        """
         own_tokens = length - self.num_tokens
         return positions.t() + own_tokens * torch.arange(self.num_texts, device=positions.device)
 
@@ -55,16 +67,16 @@ class SharedStart:
         """
         Args:
             attention: of `(N, Q, D)` queries, `(N, K, D)` keys and values and a mask, to `(N, Q, D)` and the weights.
-            queries: of all tokens of the row, `(1, P + N * S, D)`, or of one of each text, `(1, N, D)`.
-            keys, values: of all tokens, `(1, P + N * S, D)`.
+            queries: of all tokens of the row, `(1, P + N * S, D)`, or with `only_ends_ask` `(1, N, D)`.
+            keys, values: of all tokens of the row, `(1, P + N * S, D)`.
             mask: of the queries of one text to the keys of one text, as the backend takes it: `(1, 1, P + S, P + S)`,
-                or `(N, 1, 1, P + S)`.
+                or with `only_ends_ask` `(N, 1, 1, P + S)`.
 
         Returns:
-            What the queries' tokens become, in their row.
+            What the tokens that ask become, of the shape of `queries`.
         """
         beside_start = self._beside_start(keys), self._beside_start(values)
-        if queries.shape[1] == self.num_texts:
+        if self.only_ends_ask:
             return attention(queries.transpose(0, 1), *beside_start, mask)[0].transpose(0, 1)
         start, own = self._split(queries)
         start_keys, start_values = self._split(keys)[0], self._split(values)[0]
@@ -87,9 +99,8 @@ class SharedStart:
 def can_share_start(encoder: nn.Module, num_texts: int) -> bool:
     """Not with dropout, which is to differ between texts, nor in a graph, whose sizes are fixed."""
     drops = encoder.training and encoder.config.attention_dropout > 0
-    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
     takes_mask = encoder.config._attn_implementation in TENSOR_MASK_BACKENDS
-    return num_texts > 1 and takes_mask and not drops and not in_graph
+    return num_texts > 1 and takes_mask and not drops and not in_graph()
 
 
 def encode_beside_start(
@@ -108,10 +119,11 @@ def encode_beside_start(
     num_texts, length = hidden_states.shape[:2]
     start = SharedStart(num_shared_tokens, num_texts)
     mask = create_causal_mask(encoder.config, hidden_states[:1], None, None, allow_is_causal_skip=False)
-    kwargs = {**kwargs, "shared_start": start, "is_causal": False}  # the mask says what is seen
     row = start.pack(hidden_states)
     for layer in encoder.layers[:-1]:
-        row = layer(row, mask, **kwargs)
+        row = layer(row, mask, shared_start=start, is_causal=False, **kwargs)  # the mask says what is seen
     end_mask = mask[0, 0, end_positions[:, 0]][:, None, None]  # what each end token sees, (N, 1, 1, P + S)
     ends = start.positions_in_row(end_positions, length)
-    return encoder.layers[-1](row, end_mask, read_position=ends, **kwargs).transpose(0, 1)
+    only_ends = replace(start, only_ends_ask=True)
+    last = encoder.layers[-1](row, end_mask, read_position=ends, shared_start=only_ends, is_causal=False, **kwargs)
+    return last.transpose(0, 1)

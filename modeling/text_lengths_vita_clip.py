@@ -1,13 +1,26 @@
-"""Which texts are encoded together: those of similar length, so that little of what is computed is padding."""
+"""
+Little of what is computed is to be padding: texts are cut after the longest, and those of similar length are encoded
+together.
+"""
 
 from collections import Counter
 
 import torch
 
+from .graphs_vita_clip import in_graph
+
 # What it costs to encode one more group, in tokens of text whose encoding takes as long: starting every operation of
 # every layer once more. A fast device waits for that; a CPU hardly does. Both are estimates; how texts are grouped
 # changes the time, and no result.
 GROUP_COST_ON_CPU, GROUP_COST_ELSEWHERE = 256, 8192
+
+
+def trim_texts(end_positions: torch.Tensor, *per_token: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """Cuts `(N, S)` tensors after the longest text; in a compiled or exported graph, where sizes are fixed, not."""
+    if in_graph():
+        return list(per_token)
+    longest = int(end_positions.max()) + 1
+    return [tensor if tensor is None else tensor[:, :longest] for tensor in per_token]
 
 
 def group_by_length(lengths: list[int], group_cost: int) -> list[list[int]]:
@@ -48,7 +61,7 @@ def groups_to_encode(lengths: list[int], chunk_size: int | None, device: torch.d
     fixed and which every group would make larger, they all are one.
     """
     everything = list(range(len(lengths)))
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if in_graph():
         return [everything]
     groups = group_by_length(lengths, GROUP_COST_ON_CPU if device.type == "cpu" else GROUP_COST_ELSEWHERE)
     size = chunk_size or max(len(lengths), 1)

@@ -1,5 +1,7 @@
 """The text side of Vita-CLIP: learned contexts around class names, and CLIP's text transformer without padding."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
@@ -8,11 +10,12 @@ from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPPreTrainedMo
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .class_feature_cache_vita_clip import ClassFeatureCache
 from .configuration_vita_clip import VitaClipTextConfig
 from .initialization_vita_clip import VitaClipPreTrainedModel
-from .labels_vita_clip import ClassFeatureCache
 from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
 from .shared_start_vita_clip import can_share_start, encode_beside_start
+from .text_lengths_vita_clip import trim_texts
 
 
 class ClassPrompts(nn.Module):
@@ -82,22 +85,22 @@ class ClassPrompts(nn.Module):
         How the sequences of classes are put together. With M_c contexts and C classes of at most S_n own tokens:
 
         * `input_ids` `(C, S_n)`: own tokens, padded with the end token;
-        * `sources` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
+        * `order` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
         * `end_positions` `(C, 1)`: where the end token is.
         """
         classes = self.label_token_ids if label_token_ids is None else label_token_ids
         contexts = self.config.text_prompt_length
         longest = max((len(ids) for ids in classes), default=0)
         padded = [ids + [ids[-1]] * (longest - len(ids)) for ids in classes]
-        sources = [self._sources(len(ids), longest) for ids in classes]
+        orders = [self._order(len(ids), longest) for ids in classes]
         ends = [[contexts + len(ids) - 1] for ids in classes]
         return {
             "input_ids": torch.tensor(padded, dtype=torch.long).view(len(classes), longest),
-            "sources": torch.tensor(sources, dtype=torch.long).view(len(classes), contexts + longest),
+            "order": torch.tensor(orders, dtype=torch.long).view(len(classes), contexts + longest),
             "end_positions": torch.tensor(ends, dtype=torch.long).view(len(classes), 1),
         }
 
-    def _sources(self, num_tokens: int, longest: int) -> list[int]:
+    def _order(self, num_tokens: int, longest: int) -> list[int]:
         """The order of `[ctx_1..ctx_Mc, SOS, name.., ".", EOS, padding..]` in the sequence of one class."""
         contexts = list(range(self.config.text_prompt_length))
         start, *rest = range(len(contexts), len(contexts) + longest)
@@ -123,7 +126,7 @@ class ClassPrompts(nn.Module):
     @property
     def own_layout(self) -> dict[str, torch.Tensor]:
         """[`token_layout`] of the model's classes."""
-        return {"input_ids": self.input_ids, "sources": self.sources, "end_positions": self.end_positions}
+        return {"input_ids": self.input_ids, "order": self.order, "end_positions": self.end_positions}
 
     def lengths(self, layout: dict[str, torch.Tensor]) -> list[int]:
         """Of each class in a layout, contexts and own tokens together."""
@@ -132,23 +135,20 @@ class ClassPrompts(nn.Module):
         return [end + 1 for end in layout["end_positions"][:, 0].tolist()]
 
     def forward(
-        self,
-        token_embedding: nn.Embedding,
-        classes: slice | torch.Tensor,
-        layout: dict[str, torch.Tensor],
-        length: int,
+        self, tokens: torch.Tensor, classes: slice | torch.Tensor, layout: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         """
-        Token embeddings of classes with their contexts in place, `(C, S, D_t)`.
+        Puts the contexts of classes in their places.
 
         Args:
-            token_embedding: CLIP's, frozen.
+            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. Not the embedding and ids, as
+                accelerate moves what a module is given to a device, and can move no module with offloaded weights.
             classes: which of the classes, by number.
             layout: by [`token_layout`]; of other classes than the model's own it needs unified contexts.
-            length: of the longest of them, S.
+
+        Returns:
+            `(C, M_c + S_n, D_t)`.
         """
-        own_tokens = length - self.config.text_prompt_length
-        tokens = token_embedding(layout["input_ids"][classes, :own_tokens])
         if self.config.text_prompt_length == 0:
             return tokens
         contexts: torch.Tensor = self.contexts
@@ -156,8 +156,8 @@ class ClassPrompts(nn.Module):
             contexts = contexts[classes]
         else:
             contexts = contexts.expand(tokens.shape[0], -1, -1)
-        sources = layout["sources"][classes, :length]
-        return torch.cat([contexts.to(tokens.dtype), tokens], dim=1).take_along_dim(sources[..., None], dim=1)
+        parts = torch.cat([contexts.to(tokens.dtype), tokens], dim=1)
+        return parts.take_along_dim(layout["order"][classes, : parts.shape[1], None], dim=1)
 
 
 class VitaClipTextEncoder(CLIPEncoder):
@@ -182,7 +182,7 @@ class VitaClipTextEncoder(CLIPEncoder):
         `(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`. The first `num_shared_tokens`,
         the same in all texts, are computed once where that is possible.
         """
-        kwargs.pop("is_causal", None)
+        kwargs.pop("is_causal", None)  # transformers passes on the caller's or the config's; CLIP's is known here
         wants_plain = all_tokens or attention_mask is not None
         if num_shared_tokens and not wants_plain and can_share_start(self, len(hidden_states)):
             return encode_beside_start(self, hidden_states, end_positions, num_shared_tokens, **kwargs)
@@ -239,7 +239,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
             inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
             end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
             all_tokens: compute the last layer for all positions, which nothing of the model reads.
-            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once.
+            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once, and
+                are not where states or attentions of each text are recorded.
 
         Returns:
             `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
@@ -266,6 +267,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
                 )
         elif end_positions is None:
             raise ValueError("inputs_embeds need end_positions, the place of each text's end token.")
+        if self._is_recorded(kwargs):
+            num_shared_tokens = 0
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         hidden_states = self.encoder(
             hidden_states, end_positions, attention_mask, all_tokens, num_shared_tokens, **kwargs
@@ -274,15 +277,12 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         pooled = read_tokens(hidden_states, end_positions if all_tokens else 0)[:, 0]
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
+    def _is_recorded(self, kwargs: dict[str, Any]) -> bool:
+        """Whether transformers records what layers put out, which it is asked for by an argument or the config."""
+        flags = [f"output_{name}" for name in self._can_record_outputs]
+        return any(kwargs.get(flag, getattr(self.config, flag, False)) for flag in flags)
+
     def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Where each text ends, `(N, S)` -> `(N, 1)`. An old config's end token 2 means the largest id, as in CLIP."""
         is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
         return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
-
-
-def trim_texts(end_positions: torch.Tensor, *per_token: torch.Tensor | None) -> list[torch.Tensor | None]:
-    """Cuts `(N, S)` tensors after the longest text; in a compiled or exported graph, where sizes are fixed, not."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return list(per_token)
-    longest = int(end_positions.max()) + 1
-    return [tensor if tensor is None else tensor[:, :longest] for tensor in per_token]

@@ -135,8 +135,13 @@ class VisualPrompts(nn.Module):
         return [prompt.to(base_dtype) for prompt in prompts]
 
     def _own_dtype(self, base_dtype: torch.dtype) -> torch.dtype:
-        """Of what is learned: the base may be stored in another, or quantized weights in integers."""
-        return next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), base_dtype)
+        """
+        Of what is learned and meets the class tokens; the base may be stored in another. Asked of weights by their
+        names: replicas of `DataParallel` have no `parameters()`, and those of linear layers may be quantized.
+        """
+        if self.config.use_summary_token:
+            return self.summary_layer_norm.weight.dtype
+        return self.local_prompts.dtype if self.config.use_local_prompts else base_dtype
 
 
 class VitaClipVisionLayer(VitaClipEncoderLayer):
@@ -229,8 +234,24 @@ class VitaClipVisionModel(VitaClipPreTrainedModel, CLIPVisionModel):
         num_frames = pixel_values.shape[1]
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         hidden_states = self.pre_layrnorm(hidden_states)
+        if self._needs_gradient_at_input():
+            hidden_states.requires_grad_()
         hidden_states = self.encoder(hidden_states, num_frames, all_tokens, **kwargs)
         class_tokens = self.post_layernorm(hidden_states[:, CLASS_TOKEN])
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states, pooler_output=class_tokens.unflatten(0, (-1, num_frames))
         )
+
+    def _needs_gradient_at_input(self) -> bool:
+        """
+        Whether layers that learn are checkpointed reentrantly: torch then trains none whose input has no gradient,
+        and below the layers only the temporal embedding gives them one. In a graph every checkpoint trains its layer.
+        """
+        layer = self.encoder.layers[0]
+        checkpoints = self.training and layer.gradient_checkpointing and torch.is_grad_enabled()
+        if not checkpoints or in_graph():
+            return False
+        settings = getattr(layer._gradient_checkpointing_func, "keywords", {})
+        weights = list(self.encoder.parameters())
+        learns = not weights or any(weight.requires_grad for weight in weights)  # a replica has none to ask
+        return learns and settings.get("use_reentrant") is not False  # torch's default is True

@@ -1,12 +1,15 @@
 """The same results however the model is run: attention backends, precision, checkpointing, compilation, replicas."""
 
+import copy
+import io
 import shutil
 import sys
+import weakref
 
 import pytest
 import torch
 from torch import nn
-from toy_vita_clip import LABELS, NUM_FRAMES, randomise, toy_clips, toy_model, toy_tokenizer
+from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, NUM_FRAMES, randomise, toy_clips, toy_model, toy_tokenizer
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel
 
@@ -105,6 +108,11 @@ def test_the_same_input_gives_the_same_bits():
 # ---- gradient checkpointing ----
 
 
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    model.train()(toy_clips(), labels=torch.tensor([0, 1])).loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
+
+
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_gradient_checkpointing_gives_the_same_gradients(use_reentrant):
     model = toy_model().train()
@@ -118,6 +126,28 @@ def test_gradient_checkpointing_gives_the_same_gradients(use_reentrant):
     plain, checkpointed = gradients
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize("fields", [{}, {"use_summary_token": False, "use_local_prompts": False}], ids=str)
+def test_reentrant_checkpointing_trains_every_prompt_without_a_temporal_embedding(fields):
+    model = toy_model(use_temporal_embedding=False, **fields).train()
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    found, expected = gradients(model), gradients(toy_model(use_temporal_embedding=False, **fields))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("use_reentrant", "switches"), [(True, ALL_PROMPTS_OFF), (False, {"use_temporal_embedding": False})]
+)
+def test_clips_get_no_graph_that_nothing_needs(use_reentrant, switches):
+    model = toy_model(**switches).train()
+    model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+    seen = []
+    layer = model.vision_model.encoder.layers[0]
+    layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].requires_grad))
+    model.get_video_features(toy_clips())
+    assert seen == [False]
 
 
 # ---- compilation ----
@@ -178,8 +208,10 @@ def replicate(model: nn.Module) -> nn.Module:
     return replicas[model]
 
 
-def test_replicas_of_data_parallel_give_logits_and_gradients():
+@pytest.mark.parametrize("base_dtype", [torch.float32, torch.bfloat16])
+def test_replicas_of_data_parallel_give_logits_and_gradients(base_dtype):
     model = toy_model()
+    model.cast_base(base_dtype)
     expected = logits_of(model)
     with torch.no_grad():
         torch.testing.assert_close(logits_of(replicate(model)), expected, atol=1e-5, rtol=0)
@@ -212,8 +244,15 @@ CHANGES = {
     "other labels": lambda model: model.set_labels(["x", "y", "z"], toy_tokenizer()),
     "other frozen weights": lambda model: randomise(model.text_model, 3),
     "another buffer": lambda model: model.text_model.embeddings.position_ids.add_(1),
+    "a tower's change of precision and back": lambda model: model.text_model.to(torch.bfloat16).to(torch.float32),
+    "another function of a module": lambda model: setattr(model.text_projection, "forward", lambda x: x[:, :20]),
+    "another module without weights": lambda model: setattr(layer_of(model).mlp, "activation_fn", nn.ReLU()),
     "a hook": lambda model: model.text_projection.register_forward_hook(lambda module, inputs, output: 2 * output),
 }
+
+
+def layer_of(model: nn.Module) -> nn.Module:
+    return model.text_model.encoder.layers[0]
 
 
 def randomise_data(model: nn.Module) -> None:
@@ -230,6 +269,69 @@ def test_class_features_are_encoded_anew_after(change):
     after = model.get_class_features().pooler_output
     assert not torch.equal(after, before)
     torch.testing.assert_close(after, model._encode_classes(None, 512), atol=0, rtol=0)
+
+
+def put_another_projection(model: nn.Module) -> None:
+    del model.text_projection  # the new one's weights may come to lie where the old one's were
+    model.text_projection = nn.Linear(24, 20, bias=False)
+
+
+def load_contexts_twice(model: nn.Module) -> None:
+    for _ in range(2):
+        contexts = {"contexts": torch.randn_like(model.class_prompts.contexts)}
+        model.class_prompts.load_state_dict(contexts, strict=False, assign=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [put_another_projection, load_contexts_twice])
+def test_class_features_are_encoded_anew_where_other_weights_lie_at_the_same_address(change):
+    model = toy_model()
+    for _ in range(20):
+        model.get_class_features()
+        change(model)
+        torch.testing.assert_close(
+            model.get_class_features().pooler_output, model._encode_classes(None, 512), atol=0, rtol=0
+        )
+
+
+@torch.no_grad()
+def test_kept_class_features_keep_no_old_weights_and_stay_out_of_copies():
+    model = toy_model()
+    model.get_class_features()
+    old = weakref.ref(model.text_projection.weight)
+    model.text_projection = nn.Linear(24, 20, bias=False)
+    assert old() is None
+    model.get_class_features()
+    stored = io.BytesIO()
+    torch.save(model, stored)
+    stored.seek(0)
+    for copied in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
+        assert copied.class_prompts.feature_cache._kept is None
+        assert torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
+        copied.class_prompts.contexts += 1
+        assert not torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
+
+
+@torch.no_grad()
+def test_class_features_follow_the_weights_of_torch_func():
+    class Features(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = toy_model()
+
+        def forward(self) -> torch.Tensor:
+            return self.model.get_class_features().pooler_output
+
+    module = Features().eval()
+    first = module.model.class_prompts.contexts
+    sets = torch.stack([first, first + 1])
+    module()
+
+    def features(contexts: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(module, {"model.class_prompts.contexts": contexts}, ())
+
+    together = torch.func.vmap(features)(sets)
+    torch.testing.assert_close(together, torch.stack([features(contexts) for contexts in sets]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

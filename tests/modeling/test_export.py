@@ -35,6 +35,13 @@ class FixedLabels(VideoTower):
         return self.model(pixel_values, text_embeds=self.text_embeds).logits_per_video
 
 
+class OwnClasses(VideoTower):
+    """Clips to logits of the model's classes, text tower and all."""
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.model(pixel_values).logits_per_video
+
+
 @pytest.fixture(params=[VideoTower, FixedLabels])
 def network(request) -> nn.Module:
     return request.param(toy_model()).eval()
@@ -49,13 +56,19 @@ def test_an_exported_program_takes_any_batch(network):
 
 @torch.no_grad()
 def test_an_exported_program_encodes_its_own_classes():
-    class OwnClasses(VideoTower):
-        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-            return self.model(pixel_values).logits_per_video
-
     network = OwnClasses(toy_model()).eval()
     program = torch.export.export(network, (toy_clips(2),), dynamic_shapes=ANY_BATCH).module()
     torch.testing.assert_close(program(toy_clips(3)), network(toy_clips(3)), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.trace:FutureWarning")
+def test_a_traced_program_encodes_its_own_classes():
+    network = OwnClasses(toy_model()).eval()
+    network(toy_clips())  # what is kept of the classes is no part of the program
+    program = torch.jit.trace(network, toy_clips())
+    torch.testing.assert_close(program(toy_clips(seed=1)), network(toy_clips(seed=1)), atol=1e-5, rtol=0)
+    assert any("token_embedding" in node.scopeName() for node in program.inlined_graph.nodes())
 
 
 @torch.no_grad()

@@ -137,6 +137,11 @@ def test_contexts_of_classes_do_not_apply_to_others():
         toy_model().get_class_features(label_token_ids=token_ids("a new one"))
 
 
+def test_no_classes_to_encode_is_an_error():
+    with pytest.raises(ValueError, match="label_token_ids is empty; expected the token ids of at least one class"):
+        toy_model(text_prompt_scope="unified").get_class_features([])
+
+
 @torch.no_grad()
 def test_without_contexts_any_class_can_be_encoded():
     model = toy_model(text_prompt_length=0)

@@ -242,11 +242,23 @@ def test_device_map_gives_the_same_logits(full, clip, device_map):
     assert logits_of(model).isfinite().all()
 
 
-def test_weights_offloaded_to_disk_give_the_same_logits(full, tmp_path):
-    places = {"vision_model": "disk", "text_model": "cpu", "class_prompts": "cpu"}
-    places |= dict.fromkeys(("visual_projection", "text_projection", "logit_scale"), "cpu")
+@pytest.mark.parametrize("offloaded", ["vision_model", "text_model", "class_prompts", "text_projection"])
+def test_weights_offloaded_to_disk_give_the_same_logits(full, tmp_path, offloaded):
+    parts = ("vision_model", "text_model", "class_prompts", "visual_projection", "text_projection", "logit_scale")
+    places = {part: "disk" if part == offloaded else "cpu" for part in parts}
     model = VitaClipModel.from_pretrained(full, device_map=places, offload_folder=tmp_path)
     torch.testing.assert_close(logits_of(model), logits_of(toy_model()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scope", ["class", "unified"])
+def test_an_offloaded_model_encodes_its_classes(monkeypatch, scope):
+    accelerate = pytest.importorskip("accelerate")
+    monkeypatch.setattr("vita_clip_hf.modeling.text_lengths_vita_clip.GROUP_COST_ON_CPU", 0)  # several groups
+    model = toy_model(text_prompt_scope=scope)
+    expected = model.get_class_features().pooler_output
+    accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
+    torch.testing.assert_close(model.get_class_features().pooler_output, expected)
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])

@@ -275,17 +275,25 @@ def test_where_a_beginning_cannot_be_shared_every_class_has_its_own(monkeypatch,
     assert found == tokens_per_layer(model, encode)
 
 
-def test_a_text_model_asked_to_record_gives_what_it_gave(monkeypatch):
-    model = unified_model()
+@torch.no_grad()
+@pytest.mark.parametrize("asked", ["by arguments", "by the config"])
+def test_what_is_recorded_of_classes_with_a_shared_beginning_is_of_every_class(asked):
+    model, seen = unified_model(), []
     model.set_attn_implementation("eager")
-    ids = toy_tokenizer()(["a text.", "a longer text."], padding=True, return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        outputs = model.get_text_features(ids, output_hidden_states=True, output_attentions=True)
-        assert [x.shape[0] for x in (*outputs.hidden_states, *outputs.attentions)] == [2] * 7
-        model.config.text_config.output_hidden_states = model.config.text_config.output_attentions = True
-        found = model.get_class_features().pooler_output
-        encode_plainly(monkeypatch)
-        torch.testing.assert_close(found, model._encode_classes(None, 512), atol=1e-4, rtol=1e-4)
+    found = model.get_class_features().pooler_output
+    flags = {"output_hidden_states": True, "output_attentions": True}
+    if asked == "by arguments":
+        add_flags = lambda module, args, kwargs: (args, kwargs | flags)  # noqa: E731
+        model.text_model.register_forward_pre_hook(add_flags, with_kwargs=True)
+    else:
+        for flag in flags:
+            setattr(model.config.text_config, flag, True)
+    model.text_model.register_forward_hook(lambda module, args, outputs: seen.append(outputs))
+    torch.testing.assert_close(model.get_class_features().pooler_output, found, atol=1e-4, rtol=1e-4)
+    (outputs,) = seen
+    assert len(outputs.hidden_states) == 4
+    assert len(outputs.attentions) == 3
+    assert {len(recorded) for recorded in (*outputs.hidden_states, *outputs.attentions)} == {len(NAMES)}
 
 
 # ---- a base in bfloat16 ----
@@ -301,6 +309,27 @@ def train(model: nn.Module, steps: int = 12) -> list[float]:
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def test_a_base_in_bfloat16_leaves_what_is_trained_or_quantized():
+    model = toy_model()
+    trained, quantized = model.vision_model.post_layernorm.requires_grad_(True), model.text_projection
+    quantized.weight = nn.Parameter(torch.zeros(20, 24, dtype=torch.uint8), requires_grad=False)
+    model.cast_base(torch.bfloat16)
+    assert trained.weight.dtype == trained.bias.dtype == torch.float32
+    assert quantized.weight.dtype == torch.uint8
+    assert model.visual_projection.weight.dtype == torch.bfloat16
+
+
+def test_a_base_in_bfloat16_leaves_the_adapters_of_peft_in_float32():
+    peft = pytest.importorskip("peft")
+    model = toy_model()
+    peft.get_peft_model(model, peft.LoraConfig(target_modules=r"text_model.*\.q_proj"))
+    model.cast_base(torch.bfloat16)
+    adapters = [weight for name, weight in model.named_parameters() if "lora" in name]
+    assert {weight.dtype for weight in adapters} == {torch.float32}
+    model.train()(toy_clips(), labels=LABELS).loss.backward()
+    assert all(weight.grad is not None for weight in adapters)
 
 
 def test_a_base_in_bfloat16_leaves_prompts_and_their_gradients_in_float32():

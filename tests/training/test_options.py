@@ -58,14 +58,16 @@ def test_shared_text_features_change_no_loss_and_no_weight(clip, tmp_path, accum
         torch.testing.assert_close(shared[name], weight, atol=1e-6, rtol=1e-5)
 
 
-def test_shared_text_features_are_encoded_once_a_step(clip, tmp_path):
+@pytest.mark.parametrize(("dropout", "encoded"), [(0.0, 4), (0.1, 20)], ids=["", "each batch with its own dropout"])
+def test_shared_text_features_are_encoded_once_a_step(clip, tmp_path, dropout, encoded):
     trainer = toy_trainer(
         clip, toy_arguments(tmp_path, gradient_accumulation_steps=5, per_device_train_batch_size=2, max_steps=4)
     )
+    trainer.model.config.text_config.attention_dropout = dropout
     calls = []
     trainer.model.text_model.register_forward_hook(lambda *_: calls.append(1))
     trainer.train()
-    assert len(calls) == 4
+    assert len(calls) == encoded
 
 
 # ---- labels and mixing ----

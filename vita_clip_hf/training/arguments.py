@@ -49,7 +49,7 @@ class VitaClipTrainingArguments(TrainingArguments):
         default=True,
         metadata={
             "help": "With gradient accumulation, encodes the classes once in an optimizer step, not once a batch. The "
-            "gradients are the same."
+            "gradients are the same. Where the text tower has attention dropout, every batch encodes them."
         },
     )
     max_bad_videos: float = field(

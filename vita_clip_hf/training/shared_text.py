@@ -6,7 +6,8 @@ from torch import nn
 
 class SharedTextFeatures:
     """
-    Class features c(θ) for the n batches of one optimizer step, exact in their gradient.
+    Class features c(θ) for the n batches of one optimizer step, exact in their gradient where c is the same for all
+    of them: without dropout in the text tower.
 
     The step's loss is Σ_i L_i(v_i, c) / n. The batches 1..n-1 see c cut off from its graph, so that each leaves
     g_i = ∂L_i/∂c there and the text tower's backward pass is not run. The last batch sees c with its graph, and to its
@@ -41,6 +42,7 @@ class SharedTextFeatures:
         self.forget()
         if features is None or cut is None or cut.grad is None:
             return 0.0
+        # Batches left their gradients as they were scaled: cut.grad = Σ loss_scale * g_i / n. The same comes again.
         owed = (cut.grad * features).sum() * (num_batches / loss_scale)
         return owed - owed.detach()  # a gradient, and no change of the loss that is logged
 

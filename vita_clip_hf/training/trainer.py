@@ -257,10 +257,14 @@ class VitaClipTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _can_share_text(self) -> bool:
-        """DeepSpeed and FSDP hold the text tower in pieces that only their own forward pass puts together."""
+        """
+        Not with dropout, which every batch is to draw anew. DeepSpeed and FSDP hold the text tower in pieces that only
+        their own forward pass puts together.
+        """
         return (
             self.args.share_text_features
             and self.args.gradient_accumulation_steps > 1
+            and self._bare_model().config.text_config.attention_dropout == 0
             and self.args.n_gpu <= 1
             and not self.is_deepspeed_enabled
             and not self.is_fsdp_enabled
