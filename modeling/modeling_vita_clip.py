@@ -406,8 +406,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             config: instead of the checkpoint's own.
             tokenizer: of the base, for the names in `id2label`; loaded from the base if not given.
             kwargs: fields of [`VitaClipConfig`] (`id2label`, `num_frames`, ...) and all that
-                `PreTrainedModel.from_pretrained` takes (`dtype`, `device_map`, `revision`, `quantization_config`, ...);
-                of the latter the prompts are exempt.
+                `PreTrainedModel.from_pretrained` takes (`dtype`, `device_map`, `revision`, ...). Of a
+                `quantization_config` prompts are exempt.
 
         Raises:
             OSError: a file is missing.
