@@ -102,15 +102,15 @@ def dequantize_rows(tensors: Tensors) -> Tensors:
     return restored
 
 
-def is_quantized(tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether the CLIP among `tensors`, a model's `state_dict()`, is stored in less than floats of 16 bits."""
-    base = (tensor for name, tensor in tensors.items() if not is_prompt(name))
-    return any(
-        type(tensor) not in (torch.Tensor, torch.nn.Parameter)
-        or not tensor.is_floating_point()
-        or tensor.element_size() < 2
-        for tensor in base
-    )
+def is_quantized(tensor: torch.Tensor) -> bool:
+    """Whether it is stored in less than floats of 16 bits, or in several tensors that stand for one."""
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return not is_plain or not tensor.is_floating_point() or tensor.element_size() < 2
+
+
+def has_quantized_base(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether any weight of CLIP among `tensors`, a model's `state_dict()`, is quantized."""
+    return any(is_quantized(tensor) for name, tensor in tensors.items() if not is_prompt(name))
 
 
 @torch.no_grad()
@@ -133,7 +133,7 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
     if expected is None:
         return
     tensors = model.state_dict()
-    found = None if is_quantized(tensors) else fingerprint(tensors)
+    found = None if has_quantized_base(tensors) else fingerprint(tensors)
     if found == expected:
         return
     in_float16 = model.visual_projection.weight.dtype == torch.float16

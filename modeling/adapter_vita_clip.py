@@ -26,6 +26,7 @@ from .adapter_storage_vita_clip import (
     check_base,
     check_same_tensors,
     fingerprint,
+    has_quantized_base,
     is_prompt,
     is_quantized,
     read_adapter,
@@ -197,11 +198,11 @@ def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
             "device_map without offloading."
         )
     own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
-    quantized = [name for name, tensor in own.items() if not tensor.is_floating_point()]
+    quantized = [name for name, tensor in own.items() if is_quantized(tensor)]
     if quantized:
         raise ValueError(
-            f"{path} cannot be loaded on quantized prompts; {quantized[0]} is of {own[quantized[0]].dtype}. Quantize "
-            'the base alone: keep the modules "prompts" and "class_prompts" out of the quantization_config.'
+            f"{path} cannot be loaded on quantized prompts, such as {quantized[0]}. Quantize the base alone, as "
+            "from_pretrained does with a quantization_config."
         )
     tensors, base_fingerprint = read_adapter(path)
     check_base(model, base_fingerprint, path)
@@ -360,7 +361,7 @@ def save_adapter(
     config = model.config
     tensors = model.state_dict() if state_dict is None else state_dict
     prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
-    if len(prompts) < len(tensors) and not is_quantized(tensors):
+    if len(prompts) < len(tensors) and not has_quantized_base(tensors):
         config.base_model_fingerprint = fingerprint(tensors)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")

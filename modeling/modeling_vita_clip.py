@@ -16,7 +16,7 @@ from transformers.models.clip.modeling_clip import CLIPModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .adapter_storage_vita_clip import PROMPT_PATTERNS, is_prompt, is_quantized
+from .adapter_storage_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_prompt
 from .adapter_switching_vita_clip import SwitchesAdapters
 from .adapter_vita_clip import (
     load_model,
@@ -137,7 +137,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         Raises:
             ValueError: the base is quantized.
         """
-        if is_quantized(self.state_dict()):
+        if has_quantized_base(self.state_dict()):
             raise ValueError(f"A quantized base cannot be cast to {dtype}; give from_pretrained the argument dtype.")
         for name, weight in self.named_parameters():
             if not is_prompt(name):

@@ -56,7 +56,7 @@ def test_every_contender_is_timed_and_vita_equals_the_equations(tmp_path):
     assert (tmp_path / "cpu.md").read_text() == render_tables(read_tables(tmp_path / "cpu.json"))
 
 
-@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="torchao is not installed, or older than 0.17")
+@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="needs torchao 0.17 or newer")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_base_in_int8_is_for_inference_on_clips_and_near_the_equations(dtype):
     names = ("plain", "vita", "vita-int8")

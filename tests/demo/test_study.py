@@ -112,7 +112,7 @@ def test_each_precision_has_a_loss_curve_and_an_adapter_that_float32_reads(tmp_p
     assert (tmp_path / "precisions.md").read_text().count("\n") == 2 + len(rows)
 
 
-@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="torchao is not installed, or older than 0.17")
+@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="needs torchao 0.17 or newer")
 def test_bases_in_fewer_bits_are_measured_from_one_adapter(tmp_path, monkeypatch):
     results = quantized.run_quantized(tmp_path, SMALL, num_workers=1, random_size="tiny")
     monkeypatch.setattr(quantized, "train_prompts", None)  # what is there is not trained again

@@ -11,7 +11,8 @@ from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
 from transformers.utils import is_torchao_available
 from vita_clip_hf.modeling.activations_vita_clip import QuickGELU, VitaClipMLP
-from vita_clip_hf.modeling.adapter_storage_vita_clip import is_prompt
+from vita_clip_hf.modeling.adapter_storage_vita_clip import ADAPTER_FILE, is_prompt
+from vita_clip_hf.modeling.adapter_vita_clip import load_adapter_weights
 
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
@@ -33,7 +34,7 @@ WORKS_ON_CPU = ("int8 weights", "int8 dynamic", "fp8 weights")
 COSINE = {"int8 weights": 0.999, "int8 dynamic": 0.998, "fp8 weights": 0.98}
 LOGITS = {"int8 weights": 0.2, "int8 dynamic": 0.4, "fp8 weights": 0.8}  # whose scale is 7.4
 
-pytestmark = pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="torchao is not installed, or older than 0.17")
+pytestmark = pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="needs torchao 0.17 or newer")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +169,15 @@ def test_a_full_checkpoint_of_a_quantized_model_is_refused(checkpoints, tmp_path
         with pytest.raises(ValueError, match=r"could not be loaded again.*quantization_config"):
             model.save_pretrained(tmp_path / "new", adapter_only=False)
     assert not (tmp_path / "new").exists()
+
+
+def test_prompts_that_were_quantized_by_hand_take_no_adapter(checkpoints):
+    from torchao.quantization import quantize_
+
+    model = VitaClipModel.from_pretrained(checkpoints / "adapter")
+    quantize_(model, torchao_config("int8 weights"))
+    with pytest.raises(ValueError, match=r"quantized prompts, such as .*\.prompts\..*quantization_config"):
+        load_adapter_weights(model, checkpoints / "adapter" / ADAPTER_FILE)
 
 
 def test_a_quantized_base_is_not_cast(checkpoints):
