@@ -161,7 +161,7 @@ def format_random(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown; those without figures are left to the JSON."""
     lines = ["| frozen CLIP in | 1 - least cosine of video features | weights |", "|---|---|---|"]
     lines += [
-        f"| {row['base']} | {1 - row['least_cosine']:.1e} | {row['weight_bytes'] / 1e6:.0f} MB |"
+        f"| {row['base']} | {max(0.0, 1 - row['least_cosine']):.1e} | {row['weight_bytes'] / 1e6:.0f} MB |"
         for row in rows
         if "least_cosine" in row
     ]
