@@ -4,6 +4,7 @@ tell.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -56,10 +57,10 @@ def with_reason(load: Callable[..., Any], quantization_config: Any) -> Callable[
 
 def _refusal(quant_type: Any) -> str | None:
     """What torchao says to one linear layer; `None` if it does not refuse it."""
-    from torchao.quantization import quantize_
-
+    # By name: whatever a file of a checkpoint imports in its text, trust_remote_code asks everybody to install.
+    torchao = import_module("torchao.quantization")
     try:
-        quantize_(nn.Sequential(nn.Linear(TRIAL_WIDTH, TRIAL_WIDTH, dtype=torch.bfloat16)), quant_type)
+        torchao.quantize_(nn.Sequential(nn.Linear(TRIAL_WIDTH, TRIAL_WIDTH, dtype=torch.bfloat16)), quant_type)
     except Exception as error:  # of any type: an assertion on the device, an import of kernels
         return str(error)
     return None
