@@ -102,6 +102,17 @@ def dequantize_rows(tensors: Tensors) -> Tensors:
     return restored
 
 
+def is_quantized(tensor: torch.Tensor) -> bool:
+    """Whether it is stored in less than floats of 16 bits, or in several tensors that stand for one."""
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return not is_plain or not tensor.is_floating_point() or tensor.element_size() < 2
+
+
+def has_quantized_base(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether any weight of CLIP among `tensors`, a model's `state_dict()`, is quantized."""
+    return any(is_quantized(tensor) for name, tensor in tensors.items() if not is_prompt(name))
+
+
 @torch.no_grad()
 def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     """
@@ -121,11 +132,13 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
     """Raises `ValueError` where the model's base is not the one that the adapter at `path` was trained on."""
     if expected is None:
         return
-    found = fingerprint(model.state_dict())
+    tensors = model.state_dict()
+    found = None if has_quantized_base(tensors) else fingerprint(tensors)
     if found == expected:
         return
-    if model.visual_projection.weight.dtype == torch.float16 or getattr(model, "hf_quantizer", None) is not None:
-        # Rounded to float16 or quantized, the weights of the same base give another hash.
+    in_float16 = model.visual_projection.weight.dtype == torch.float16
+    if in_float16 or getattr(model, "hf_quantizer", None) is not None or found is None:
+        # Rounded to float16 or quantized, the weights of the same base give another hash, or none.
         logger.warning(f"The base of {path} was loaded in a precision in which it cannot be recognised.")
         return
     raise ValueError(

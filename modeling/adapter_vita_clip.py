@@ -26,12 +26,15 @@ from .adapter_storage_vita_clip import (
     check_base,
     check_same_tensors,
     fingerprint,
+    has_quantized_base,
     is_prompt,
+    is_quantized,
     read_adapter,
     write_adapter,
 )
 from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
 from .labels_vita_clip import contexts_from_words, tokenize_labels
+from .quantization_vita_clip import check_can_be_saved, with_reason
 from .vision_vita_clip import resample_frames
 
 if TYPE_CHECKING:
@@ -115,6 +118,7 @@ def load_model(
     if not stored:
         raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
+    load_all = with_reason(load_all, kwargs.get("quantization_config"))
 
     def load_weights(weights: str, weights_hub: dict[str, Any]) -> tuple[Any, dict]:
         return load_all(weights, *model_args, config=config, output_loading_info=True, **weights_hub, **kwargs)
@@ -194,11 +198,11 @@ def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
             "device_map without offloading."
         )
     own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
-    quantized = [name for name, tensor in own.items() if not tensor.is_floating_point()]
+    quantized = [name for name, tensor in own.items() if is_quantized(tensor)]
     if quantized:
         raise ValueError(
-            f"{path} cannot be loaded on quantized prompts; {quantized[0]} is of {own[quantized[0]].dtype}. Quantize "
-            'the base alone: keep the modules "prompts" and "class_prompts" out of the quantization_config.'
+            f"{path} cannot be loaded on quantized prompts, such as {quantized[0]}. Quantize the base alone, as "
+            "from_pretrained does with a quantization_config."
         )
     tensors, base_fingerprint = read_adapter(path)
     check_base(model, base_fingerprint, path)
@@ -318,6 +322,7 @@ def save_model(
     if not adapter_only:
         if adapter_dtype is not None:
             raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
+        check_can_be_saved(model)
         _write_whole(folder, lambda target: _save_full(model, save_all, target, state_dict, kwargs))
         (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
         return
@@ -349,18 +354,30 @@ def save_adapter(
     state_dict: dict[str, torch.Tensor] | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> None:
-    """Writes `adapter_model.safetensors` and a configuration that names the base, its revision and fingerprint."""
+    """
+    Writes `adapter_model.safetensors` and a configuration that names the base, its revision and fingerprint. Of a base
+    that is quantized it is the fingerprint that the model was loaded with, if any.
+    """
     config = model.config
     tensors = model.state_dict() if state_dict is None else state_dict
     prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
-    if len(prompts) < len(tensors):
+    if len(prompts) < len(tensors) and not has_quantized_base(tensors):
         config.base_model_fingerprint = fingerprint(tensors)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     name_code(config)
-    config.save_pretrained(folder)
+    _without_quantization(config).save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
     copy_code(folder)
+
+
+def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:
+    """How this model's base was loaded is no part of an adapter, and the base of the next may come as it is."""
+    if getattr(config, "quantization_config", None) is None:
+        return config
+    config = copy.deepcopy(config)
+    del config.quantization_config
+    return config
 
 
 def _save_full(model: Any, save_all: Callable[..., Any], folder: Path, state_dict: Any, kwargs: dict) -> None:

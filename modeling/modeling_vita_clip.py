@@ -16,7 +16,7 @@ from transformers.models.clip.modeling_clip import CLIPModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from .adapter_storage_vita_clip import PROMPT_PATTERNS, is_prompt
+from .adapter_storage_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_prompt
 from .adapter_switching_vita_clip import SwitchesAdapters
 from .adapter_vita_clip import (
     load_model,
@@ -28,6 +28,7 @@ from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
+from .quantization_vita_clip import modules_of_prompts
 from .text_lengths_vita_clip import groups_to_encode
 from .text_vita_clip import ClassPrompts, VitaClipTextModel
 from .vision_vita_clip import VitaClipVisionModel, as_clips
@@ -111,6 +112,9 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         if config.base_model_name_or_path is not None:
             # The weights come from the base, the prompts from an adapter or their initialisation.
             self._keys_to_ignore_on_load_missing = PROMPT_PATTERNS
+        if getattr(config, "quantization_config", None) is not None:
+            # What transformers' quantizers are to leave alone, whatever their own configuration names beside it.
+            self._keep_in_fp32_modules = modules_of_prompts(self)
         self.post_init()
         self.freeze_base()
 
@@ -131,11 +135,24 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
         rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
         the loss. Half the base's memory, and no cast of frozen weights in every step, as `torch.autocast` has.
+
+        Raises:
+            ValueError: the base is quantized.
         """
+        if has_quantized_base(self.state_dict()):
+            raise ValueError(f"A quantized base cannot be cast to {dtype}; give from_pretrained the argument dtype.")
         for name, weight in self.named_parameters():
             if weight.is_floating_point() and not weight.requires_grad and not is_prompt(name):
                 weight.data = weight.data.to(dtype)
         self.class_prompts.feature_cache.clear()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Of the texts: quantizers ask for them."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Other embeddings of the texts."""
+        self.text_model.set_input_embeddings(value)
 
     # ---- the three halves ----
 
@@ -408,11 +425,12 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             config: instead of the checkpoint's own.
             tokenizer: of the base, for the names in `id2label`; loaded from the base if not given.
             kwargs: fields of [`VitaClipConfig`] (`id2label`, `num_frames`, ...) and all that
-                `PreTrainedModel.from_pretrained` takes (`dtype`, `device_map`, `revision`, ...).
+                `PreTrainedModel.from_pretrained` takes (`dtype`, `device_map`, `revision`, ...). Of a
+                `quantization_config` prompts are exempt.
 
         Raises:
             OSError: a file is missing.
-            ValueError: an adapter does not fit its base, or labels are not valid.
+            ValueError: an adapter does not fit its base, labels are not valid, or torchao cannot quantize so here.
         """
         return load_model(
             cls, super().from_pretrained, pretrained_model_name_or_path, model_args, config, tokenizer, kwargs
@@ -444,7 +462,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
                 checkpoint what transformers takes (`max_shard_size`, ...).
 
         Raises:
-            ValueError: `adapter_only` for a model that has no named base, or whose base is being trained.
+            ValueError: `adapter_only` for a model that has no named base, or whose base is being trained; or a full
+                checkpoint of a model that torchao has quantized.
             OSError: `save_directory` is a file.
         """
         if not is_main_process:

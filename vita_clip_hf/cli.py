@@ -57,6 +57,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--ablation", action="store_true", help="train the paper's ablation rows over 3 seeds instead")
     size.add_argument("--variants", action="store_true", help="adapters of every size, and what smallness costs")
     size.add_argument("--precisions", action="store_true", help="loss curves in float32 and in bfloat16, side by side")
+    size.add_argument("--quantized", action="store_true", help="a frozen CLIP in int8 and fp8, and what it costs")
     parser.add_argument("--seed", type=int, default=0, help="of order and first values (default: %(default)s)")
     parser.add_argument("--num-workers", type=int, default=2, help="processes for video files (default: %(default)s)")
     parser.set_defaults(run=_run_demo)
@@ -65,7 +66,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 def _run_demo(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from .demo.recipe import ABLATION, LONG, PRECISIONS, QUICK, STANDARD, VARIANTS
+    from .demo.recipe import ABLATION, LONG, PRECISIONS, QUANTIZED, QUICK, STANDARD, VARIANTS
 
     if options.ablation:
         from .demo.ablation import run_ablation
@@ -81,6 +82,11 @@ def _run_demo(options: argparse.Namespace) -> None:
         from .demo.precisions import run_precisions
 
         run_precisions(options.output, PRECISIONS, num_workers=options.num_workers)
+        return
+    if options.quantized:
+        from .demo.quantized import run_quantized
+
+        run_quantized(options.output, QUANTIZED, num_workers=options.num_workers)
         return
     from .demo.study import run_demo
 

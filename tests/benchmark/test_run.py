@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers.utils import is_torchao_available
 
 from vita_clip_hf.benchmark import BenchmarkSettings, run_benchmark
+from vita_clip_hf.benchmark import contenders as contenders_module
 from vita_clip_hf.benchmark import oracle as oracle_module
 from vita_clip_hf.benchmark.arguments import add_arguments, settings_from
 from vita_clip_hf.benchmark.contenders import available_contenders
@@ -52,6 +54,22 @@ def test_every_contender_is_timed_and_vita_equals_the_equations(tmp_path):
     assert written["format"] == 1
     assert [set(table) for table in written["tables"]] == 4 * [{"key", "title", "note", "columns", "rows", "run"}]
     assert (tmp_path / "cpu.md").read_text() == render_tables(read_tables(tmp_path / "cpu.json"))
+
+
+@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="needs torchao 0.17 or newer")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_base_in_int8_is_for_inference_on_clips_and_near_the_equations(dtype):
+    names = ("plain", "vita", "vita-int8")
+    settings = replace(TINY, cases=("forward", "train", "text", "latency"), contenders=names, dtypes=(dtype,))
+    tables = run_benchmark(settings, quiet=True)
+    assert ["vita-int8" in rows_of(table) for table in tables] == [True, False, False, True]
+    forward, latency = (rows_of(tables[position])["vita-int8"] for position in (0, 3))
+    assert 1e-4 < forward["difference"] < 0.02
+    assert latency["difference"] < 0.5
+    for row in (forward, latency):
+        assert row["note"] is None  # an approximation is no error
+        assert row["gflop"] is None
+        assert row["time"]["median"] > 0
 
 
 def test_bfloat16_infers_in_its_weights_and_trains_by_autocast():
@@ -158,6 +176,7 @@ def test_errors_on_the_command_line_are_one_line(capsys):
 
 def test_without_a_checkout_the_oracle_is_left_out_or_asked_for_in_vain(monkeypatch, tmp_path):
     monkeypatch.setattr(oracle_module, "ORACLE", tmp_path / "plain_vita_clip.py")
+    monkeypatch.setattr(contenders_module, "is_torchao_available", lambda: False)
     assert available_contenders(TINY) == ("clip", "xclip", "vita", "vita-bf16", "vita-checkpoint")
     with pytest.raises(FileNotFoundError, match="checkout"):
         run_benchmark(replace(TINY, cases=("forward",), contenders=("plain",)), quiet=True)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from transformers.utils import is_torchao_available
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.data import DecodedClips
-from vita_clip_hf.demo import ablation, precisions, study, variants
+from vita_clip_hf.demo import ablation, precisions, quantized, study, variants
 from vita_clip_hf.demo.motion_shapes import MOTIONS
 from vita_clip_hf.demo.precisions import Precision
 from vita_clip_hf.demo.recipe import Recipe
@@ -109,3 +110,25 @@ def test_each_precision_has_a_loss_curve_and_an_adapter_that_float32_reads(tmp_p
     assert len(set(start.values())) == len(rows)  # no two of them are the same run
     assert (tmp_path / "precisions.png").read_bytes().startswith(PNG_START)
     assert (tmp_path / "precisions.md").read_text().count("\n") == 2 + len(rows)
+
+
+@pytest.mark.skipif(not is_torchao_available("0.17.0"), reason="needs torchao 0.17 or newer")
+def test_bases_in_fewer_bits_are_measured_from_one_adapter(tmp_path, monkeypatch):
+    results = quantized.run_quantized(tmp_path, SMALL, num_workers=1, random_size="tiny")
+    monkeypatch.setattr(quantized, "train_prompts", None)  # what is there is not trained again
+    assert quantized.run_quantized(tmp_path, SMALL, num_workers=1, random_size="tiny") == results
+    trained, random = ({row["base"]: row for row in results[part]} for part in ("trained", "random"))
+    assert list(trained) == list(random) == list(quantized.loading_arguments())
+    assert trained["float32"]["largest_logit_difference"] == 0
+    assert random["float32"]["least_cosine"] == pytest.approx(1, abs=1e-12)
+    for name in ("bfloat16", "int8 weights", "int8 dynamic", "fp8 weights"):
+        assert trained[name]["weight_bytes"] < trained["float32"]["weight_bytes"]
+        assert 0 < trained[name]["mean_logit_difference"] <= trained[name]["largest_logit_difference"] < 2
+        assert 0.98 < random[name]["least_cosine"] < 1
+        assert trained[name]["same_best_class"] > 0.5
+    if not torch.cuda.is_available():
+        assert "CUDA" in trained["fp8 dynamic"]["note"]
+    written = json.loads((tmp_path / "quantized.json").read_text())
+    assert written["trained"] == results["trained"]
+    with_figures = [row for part in results.values() for row in part if "note" not in row]
+    assert (tmp_path / "quantized.md").read_text().count("\n| ") == len(with_figures) + 1  # and one header inside

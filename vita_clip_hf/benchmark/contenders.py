@@ -5,11 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from transformers import CLIPModel, XCLIPConfig, XCLIPModel
+from transformers.utils import is_torchao_available
 
 from ..modeling.configuration_vita_clip import VitaClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
+from ..quantization import quantize_base
 from .oracle import has_oracle, oracle_of
-from .settings import CONTENDERS, BenchmarkSettings
+from .settings import CONTENDERS, QUANTIZED, BenchmarkSettings
 from .sizes import SIZES, padded_texts, vita_config
 
 TEXT_CHUNK = 512  # texts encoded at once by those who would take any number, as the model itself does
@@ -31,6 +33,9 @@ class Contender:
 
     def forget(self) -> None:
         """Drops whatever was kept from an earlier call."""
+
+    def quantize(self) -> None:
+        """Called once, when the weights are where and in what they are to be for inference."""
 
     def logits(self, clips: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         """`(B, C)`, from class features that were computed before."""
@@ -104,11 +109,23 @@ class Vita(Contender):
         return self.model(clips, labels=labels).loss
 
 
+class VitaInt8(Vita):
+    """The same with CLIP's linear layers in int8, weights and what comes in; prompts are as they were."""
+
+    trains = False
+
+    def quantize(self) -> None:
+        quantize_base(self.model, "int8 dynamic")
+
+
 def available_contenders(settings: BenchmarkSettings) -> tuple[str, ...]:
-    """Those asked for; by default all, the oracle only where it is."""
+    """Those asked for; by default all, the oracle only where it is and int8 where torchao is."""
     if settings.contenders is not None:
         return tuple(name for name in CONTENDERS if name in settings.contenders)
-    return tuple(name for name in CONTENDERS if name != "plain" or has_oracle())
+    missing = set() if has_oracle() else {"plain"}
+    if not is_torchao_available():
+        missing.update(QUANTIZED)
+    return tuple(name for name in CONTENDERS if name not in missing)
 
 
 def build_contender(name: str, settings: BenchmarkSettings) -> Contender:
@@ -144,6 +161,10 @@ def _build_vita_bf16(settings: BenchmarkSettings) -> Vita:
     contender = _build_vita(settings)
     contender.model.cast_base(torch.bfloat16)
     return contender
+
+
+def _build_vita_int8(settings: BenchmarkSettings) -> VitaInt8:
+    return VitaInt8(_build_vita(settings).model)
 
 
 def _build_vita_checkpoint(settings: BenchmarkSettings) -> Vita:
@@ -200,4 +221,5 @@ _BUILDERS: dict[str, Callable[[BenchmarkSettings], Contender]] = {
     "vita": _build_vita,
     "vita-bf16": _build_vita_bf16,
     "vita-checkpoint": _build_vita_checkpoint,
+    "vita-int8": _build_vita_int8,
 }

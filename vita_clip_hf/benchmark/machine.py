@@ -1,15 +1,16 @@
 """Where and with what a table was measured."""
 
+import contextlib
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "transformers", "torchvision", "decord2", "vita-clip-hf")
+PACKAGES = ("torch", "transformers", "torchvision", "decord2", "torchao", "vita-clip-hf")
 
 
 def describe_run(command: str, device: str) -> dict[str, Any]:
@@ -21,12 +22,21 @@ def describe_run(command: str, device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
     }
     if torch.device(device).type == "cuda":
         run["gpu"] = torch.cuda.get_device_name(device)
         run["cuda"] = torch.version.cuda
     return run
+
+
+def _versions() -> dict[str, str]:
+    """Of `PACKAGES`, those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def cpu_name() -> str:

@@ -15,6 +15,7 @@ NAMES = {
     "vita-bf16": "**Vita-CLIP**, its base in bfloat16",
     "vita, asked again": "**Vita-CLIP**, asked again",
     "vita-checkpoint": "the same with gradient checkpointing",
+    "vita-int8": "**Vita-CLIP**, its base in int8 (dynamic)",
 }
 
 

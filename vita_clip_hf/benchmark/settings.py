@@ -8,10 +8,12 @@ FILE_CASES = ("decode", "files")
 SCALING_AXES = ("frames", "classes", "batch", "views", "size")
 CASES = (*MODEL_CASES, *FILE_CASES, "memory", "profile", "scaling", *(f"scaling-{axis}" for axis in SCALING_AXES))
 DEFAULT_CASES = ("forward", "text", "latency", "decode")
-CONTENDERS = ("clip", "xclip", "plain", "vita", "vita-bf16", "vita-checkpoint")
+CONTENDERS = ("clip", "xclip", "plain", "vita", "vita-bf16", "vita-checkpoint", "vita-int8")
 # Of CONTENDERS those that have training of their own; of the last two the rest would be what "vita" is in bfloat16.
 LEARNERS = ("plain", "vita", "vita-bf16", "vita-checkpoint")
 ONLY_TRAINING = ("vita-bf16", "vita-checkpoint")
+# Approximations, which need not equal the equations, and the cases that are measured on them.
+QUANTIZED, QUANTIZED_CASES = ("vita-int8",), ("forward", "latency")
 DTYPES = ("float32", "bfloat16")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 

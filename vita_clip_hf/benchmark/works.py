@@ -42,6 +42,7 @@ def _image_size(contender: Contender) -> int:
 def as_inference(contender: Contender, settings: BenchmarkSettings, dtype: torch.dtype) -> Contender:
     """The contender's model in evaluation, on the device, its weights in `dtype` and without gradients."""
     contender.model.eval().requires_grad_(False).to(device=settings.device, dtype=dtype)
+    contender.quantize()
     return contender
 
 

@@ -57,3 +57,5 @@ ABLATION = Recipe(steps=600)
 PRECISIONS = Recipe(train_clips=3_500, unseen_looks_clips=140, unseen_motions_clips=80, steps=300)
 # Two trainings, compared with each other: each half as long as the demo's.
 VARIANTS = Recipe(steps=1_100)
+# One training, evaluated on a base in each precision.
+QUANTIZED = Recipe(unseen_looks_clips=140, unseen_motions_clips=80, steps=1_100)
