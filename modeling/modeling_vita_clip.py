@@ -129,8 +129,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
     def cast_base(self, dtype: torch.dtype) -> None:
         """
         Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are. Left
-        too are weights of CLIP or of peft that are trained, and integers, which are quantized weights. A trained
-        weight of CLIP itself then needs `torch.autocast` to be computed with, as no layer of CLIP casts its input.
+        too are weights of CLIP or of peft that are trained. One of CLIP itself then needs `torch.autocast` to be
+        computed with, as no layer of CLIP casts its input.
 
         In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
         rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
@@ -142,7 +142,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         if has_quantized_base(self.state_dict()):
             raise ValueError(f"A quantized base cannot be cast to {dtype}; give from_pretrained the argument dtype.")
         for name, weight in self.named_parameters():
-            if weight.is_floating_point() and not weight.requires_grad and not is_prompt(name):
+            if not weight.requires_grad and not is_prompt(name):
                 weight.data = weight.data.to(dtype)
         self.class_prompts.feature_cache.clear()
 

@@ -214,7 +214,9 @@ def test_replicas_of_data_parallel_give_logits_and_gradients(base_dtype):
     model.cast_base(base_dtype)
     expected = logits_of(model)
     with torch.no_grad():
-        torch.testing.assert_close(logits_of(replicate(model)), expected, atol=1e-5, rtol=0)
+        # Weights of replicas are no parameters, so that nothing is bypassed, and bfloat16 rounds elsewhere.
+        tolerance = {torch.float32: 1e-5, torch.bfloat16: 0.2}[base_dtype]
+        torch.testing.assert_close(logits_of(replicate(model)), expected, atol=tolerance, rtol=0)
     replicate(model.train())(toy_clips(), labels=torch.tensor([0, 1])).loss.backward()
     assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
 

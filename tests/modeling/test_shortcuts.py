@@ -311,14 +311,20 @@ def train(model: nn.Module, steps: int = 12) -> list[float]:
     return losses
 
 
-def test_a_base_in_bfloat16_leaves_what_is_trained_or_quantized():
+def test_a_base_in_bfloat16_leaves_what_is_trained():
     model = toy_model()
-    trained, quantized = model.vision_model.post_layernorm.requires_grad_(True), model.text_projection
-    quantized.weight = nn.Parameter(torch.zeros(20, 24, dtype=torch.uint8), requires_grad=False)
+    trained = model.vision_model.post_layernorm.requires_grad_(True)
     model.cast_base(torch.bfloat16)
     assert trained.weight.dtype == trained.bias.dtype == torch.float32
-    assert quantized.weight.dtype == torch.uint8
     assert model.visual_projection.weight.dtype == torch.bfloat16
+
+
+def test_a_base_in_integers_is_not_cast():
+    model = toy_model()
+    model.text_projection.weight = nn.Parameter(torch.zeros(20, 24, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(ValueError, match=r"quantized base cannot be cast to torch\.bfloat16"):
+        model.cast_base(torch.bfloat16)
+    assert model.visual_projection.weight.dtype == torch.float32
 
 
 def test_a_base_in_bfloat16_leaves_the_adapters_of_peft_in_float32():
