@@ -7,12 +7,12 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-from .frozen_vita_clip import as_autocast, is_plain, may_bypass
+from .frozen_vita_clip import as_autocast, may_bypass, runs_only_forward
 from .graphs_vita_clip import in_graph
 
 SLOPE = 1.702
 
-# Least bytes of a block's wide tensor: tokens with twice as many or more pass through an MLP block by block. Larger
+# A wide tensor of at least twice this many bytes is computed in blocks of tokens, each of at least this many. Larger
 # tensors stay neither in the processor's caches nor in the memory that the C library keeps for the next one: the
 # system takes them back and clears them anew, page by page. Measured at widths of 768 and 3072 in bfloat16: a third
 # less time for 12,608 tokens in blocks of some 2,000, no gain for 3,152 in two.
@@ -53,7 +53,7 @@ class VitaClipMLP(CLIPMLP):
     def _can_fold_slope(self, hidden_states: torch.Tensor) -> bool:
         """Whether the activation's factors can go to the products: they are not those of modules to be called."""
         activation = self.activation_fn
-        is_ours = type(activation) is QuickGELU and is_plain(activation)
+        is_ours = type(activation) is QuickGELU and runs_only_forward(activation)
         return is_ours and may_bypass(hidden_states, self.fc1, self.fc2)
 
 
@@ -67,9 +67,9 @@ def _frozen_mlp(tokens: torch.Tensor, residual: torch.Tensor | None, *weights: t
 def _mlp(tokens, residual, weight1, bias1, weight2, bias2, u: torch.Tensor | None = None) -> torch.Tensor:
     """residual + W2 a(W1 x + b1) + b2 of tokens `(N, D)`; u `(N, 4 D)` is left in `u` where it is given."""
     out = bias2.repeat(len(tokens), 1) if residual is None else residual + bias2
-    for block, result, *keep in _blocks(len(bias1), tokens, out, *([] if u is None else [u])):
-        scaled = torch.addmm(bias1, block, weight1.t(), alpha=SLOPE, beta=SLOPE, out=keep[0] if keep else None)
-        activated = nn.functional.silu(scaled, inplace=not keep)  # what is kept must stay as it is
+    for block, result, *u_block in _blocks(len(bias1), tokens, out, *([] if u is None else [u])):
+        scaled = torch.addmm(bias1, block, weight1.t(), alpha=SLOPE, beta=SLOPE, out=u_block[0] if u_block else None)
+        activated = nn.functional.silu(scaled, inplace=not u_block)  # what is kept must stay as it is
         result.addmm_(activated, weight2.t(), alpha=1 / SLOPE)
     return out
 

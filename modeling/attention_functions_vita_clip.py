@@ -8,31 +8,31 @@ from torch.autograd.function import once_differentiable
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
-from .graphs_vita_clip import in_graph
+from .graphs_vita_clip import in_graph, in_transform
 
 # Keys up to which plain products are taken: measured at 20 (faster) and 200 (slower), set between them.
-SHORT = 64
-# What torch's kernel for the CPU works through at once. From 197 to 256 keys multiples of 16 were measured to be fast,
-# 16 being a row of its matrix tiles; 32 holds where it takes two.
+MAX_SHORT_KEYS = 64
+# Keys that torch's kernel for the CPU takes at once. From 197 to 256 multiples of 16, the rows of a matrix tile, were
+# measured to be fast; 32 also suits kernels that take two tiles.
 BLOCK = 32
 # Attention weights recomputed at once: 4 MiB in bfloat16, which stay in the processor's caches.
-SCORES = 2**21
+MAX_SCORES_AT_ONCE = 2**21
 
 
 def attention_function(name: str, keys: torch.Tensor) -> Callable:
     """
     The attention function called `name`, for keys `(N, S, D)`.
 
-    torch's fused attention, `"sdpa"`, saves the memory of the scores by working block by block. With a class name's 20
-    keys there is little to save, and in bfloat16 on the CPU it takes over three times as long as plain matrix
-    products, forward and backward. With a frame's 200 keys, or in float32, it is ahead; but its backward pass in
-    bfloat16 takes seven times as long as forwards, and plain products half of that. A graph holds the former, made of
-    torch's own operations, and not the latter, whose gradient is written by hand.
+    torch's fused attention, `"sdpa"`, saves the memory of the scores by working block by block. On the CPU in bfloat16
+    plain matrix products are three times as fast for a class name's 20 keys, where there is little to save, forwards
+    and backwards. For a frame's 200 the fused kernel is faster forwards, and takes twice as long as plain products
+    backwards. A graph may hold the first function, which is made of torch's operations, but not the second, whose
+    gradient is written by hand.
     """
     if _is_fused_on_cpu(name, keys) and keys.dtype == torch.bfloat16:
-        if keys.shape[1] <= SHORT:
+        if keys.shape[1] <= MAX_SHORT_KEYS:
             return short_attention_forward
-        if torch.is_grad_enabled() and not in_graph():
+        if torch.is_grad_enabled() and not in_graph() and not in_transform():
             return long_attention_forward
     return ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
 
@@ -71,7 +71,7 @@ def padding_of_keys(name: str, keys: torch.Tensor, num_keys: int, mask: torch.Te
     # What is exported or traced may run elsewhere, and with other numbers of frames.
     may_pad = _is_fused_on_cpu(name, keys) and not torch.compiler.is_exporting() and not torch.jit.is_tracing()
     missing = -num_keys % BLOCK
-    if not may_pad or not missing or mask is not None or num_keys <= SHORT:
+    if not may_pad or not missing or mask is not None or num_keys <= MAX_SHORT_KEYS:
         return KeyPadding([], mask)
     mask = keys.new_zeros(1, 1, 1, num_keys + missing)
     mask[..., num_keys:] = torch.finfo(keys.dtype).min
@@ -117,15 +117,18 @@ def long_attention_forward(
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
     """As transformers' `"sdpa"`, with [`RecomputedAttention`]'s backward pass where all queries see the same keys."""
-    has_one_mask = attention_mask is None or attention_mask.shape[:-1] == (1, 1, 1)
-    is_added = attention_mask is None or attention_mask.is_floating_point()
-    if dropout or is_causal or not has_one_mask or not is_added:
+    if dropout or is_causal or not (attention_mask is None or _is_same_for_all(attention_mask, query)):
         fused = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return fused(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, is_causal=is_causal, **kwargs
         )
     attended = RecomputedAttention.apply(query, key, value, attention_mask, scaling)
     return attended.transpose(1, 2).contiguous(), None
+
+
+def _is_same_for_all(mask: torch.Tensor, query: torch.Tensor) -> bool:
+    """Added to the scores of every query alike, and not learned."""
+    return mask.shape[:-1] == (1, 1, 1) and mask.dtype == query.dtype and not mask.requires_grad
 
 
 class RecomputedAttention(torch.autograd.Function):
@@ -136,7 +139,8 @@ class RecomputedAttention(torch.autograd.Function):
         dV = P^T dO,    dP = dO V^T,    dS = P * (dP - (P * dP) 1) = P * (dP - delta),    delta = (dO * O) 1
         dQ = s dS K,    dK = s dS^T Q
 
-    A row of (P * dP) 1 is sum_j P_ij dO_i v_j = dO_i O_i, which needs no P. There is no second derivative.
+    A row of (P * dP) 1 is sum_j P_ij dO_i v_j = dO_i O_i, which needs no P. In bfloat16 P comes of rounded scores, so
+    that gradients differ from the fused kernel's by that rounding. There is no second derivative.
     """
 
     @staticmethod
@@ -164,7 +168,7 @@ class RecomputedAttention(torch.autograd.Function):
         mask = query.new_zeros(1, 1, 1) if mask is None else mask[0]
         # Laid out as the projections behind take them: (N, Q, heads, d).
         grads = [part.new_empty(part.transpose(1, 2).shape).transpose(1, 2) for part in (query, key, value)]
-        step = max(1, SCORES // (query.shape[1] * query.shape[2] * key.shape[2]))
+        step = max(1, MAX_SCORES_AT_ONCE // (query.shape[1] * query.shape[2] * key.shape[2]))
         parts = zip(*(part.split(step) for part in (query, key, value, output, grad, *grads)), strict=True)
         for q, k, v, o, do, *results in parts:
             sequences_and_heads = q.shape[:2]
@@ -179,7 +183,7 @@ def _attention_grads(query, key, value, output, grad, mask: torch.Tensor, scale:
     """dQ, dK and dV of Q, K, V, O and dO, `(n, Q, d)` and `(n, S, d)`; `mask` is added to the scores."""
     weights = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scale).softmax(-1)  # P
     grad_value = weights.transpose(1, 2) @ grad
-    # Summed in float32: the difference below is small beside its terms.
+    # Products in float32, rounded once when they are summed: the difference below is small beside its terms.
     delta = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
     grad_scores = torch.baddbmm(delta, grad, value.transpose(1, 2), alpha=scale, beta=-scale)  # s (dP - delta)
     grad_scores.mul_(weights)  # s dS

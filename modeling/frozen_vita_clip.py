@@ -1,15 +1,15 @@
 """
-Products with frozen weights that are computed on the CPU in another way than by calling their modules, and when they
-may be.
+When the product of a linear layer may be computed on the CPU without calling the layer: no gradient of its weights is
+asked for, and nothing is attached to it.
 
-A linear layer there writes its bias into the result first and then adds the product to it. What is to be added anyway
-can stand in the place of the bias.
+torch writes the bias into the result first and then adds the product to it. What is to be added to the result anyway
+can stand in the bias's place.
 """
 
 import torch
 from torch import nn
 
-from .graphs_vita_clip import in_graph
+from .graphs_vita_clip import in_graph, in_transform
 
 
 def may_bypass(tokens: torch.Tensor, *layers: nn.Module) -> bool:
@@ -19,11 +19,11 @@ def may_bypass(tokens: torch.Tensor, *layers: nn.Module) -> bool:
     On a CPU only: GPU kernels add a bias within the product, and compilers fuse the plain form themselves. And not
     where a call does more than torch's own linear layer, or weights are trained, quantized or offloaded.
     """
-    is_here = tokens.device.type == "cpu" and tokens.numel() > 0 and not in_graph()
-    return is_here and all(is_plain(layer) and _is_frozen_linear(layer) for layer in layers)
+    is_eager = tokens.device.type == "cpu" and tokens.numel() > 0 and not in_graph() and not in_transform()
+    return is_eager and all(runs_only_forward(layer) and _is_linear_without_gradient(layer) for layer in layers)
 
 
-def is_plain(module: nn.Module) -> bool:
+def runs_only_forward(module: nn.Module) -> bool:
     """
     Whether a call of the module is its class's forward() and nothing else. Hooks of all modules at once
     (`register_module_forward_hook`) are not looked for: torch's own counter of operations is one.
@@ -32,7 +32,7 @@ def is_plain(module: nn.Module) -> bool:
     return "forward" not in vars(module) and not any(hooks)
 
 
-def _is_frozen_linear(layer: nn.Module) -> bool:
+def _is_linear_without_gradient(layer: nn.Module) -> bool:
     """torch's own linear layer with a bias, its weights in memory and of no type that has products of its own."""
     if type(layer) is not nn.Linear or layer.bias is None:
         return False
@@ -42,7 +42,10 @@ def _is_frozen_linear(layer: nn.Module) -> bool:
 
 
 def as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors as `torch.autocast` gives them to a matrix product: cast once, for as many products as there are."""
+    """
+    The tensors as `torch.autocast` gives them to a matrix product: cast once, for as many products as there are. Their
+    gradients are then summed in that type too.
+    """
     device = tensors[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return list(tensors)

@@ -19,8 +19,8 @@ from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLay
 from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
-from .frozen_vita_clip import as_autocast, is_plain, may_bypass
-from .shared_start_vita_clip import SharedStart
+from .frozen_vita_clip import as_autocast, may_bypass, runs_only_forward
+from .shared_start_vita_clip import TENSOR_MASK_BACKENDS, SharedStart
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,27 @@ class PromptRows:
     groups: Sequence[torch.Size]
     batch: torch.Size
 
-    def for_every_sequence(self, rows: torch.Tensor) -> torch.Tensor:
-        """What became of `rows`, `(R, E)` -> `(B * T, sum of p_i, E)`: the prompts of each sequence side by side."""
-        parts = rows.split([math.prod(group) for group in self.groups])
+    @property
+    def per_sequence(self) -> int:
+        """P, the sum of p_i."""
+        return sum(size[-1] for size in self.groups)
+
+    def append_to(self, tokens: torch.Tensor, rows: torch.Tensor, padding: Sequence[torch.Tensor]) -> torch.Tensor:
+        """
+        Args:
+            tokens: of each sequence, `(B * T, S, E)`.
+            rows: what became of the prompts' rows, `(R, E)`.
+            padding: to stand behind them, `(B * T, .., E)` each.
+
+        Returns:
+            Tokens, prompts and padding of each sequence side by side, `(B * T, S + P + .., E)`.
+        """
+        parts = rows.split([math.prod(size) for size in self.groups])
         wide = [
             part.view(*size, -1).expand(*self.batch, -1, -1) for part, size in zip(parts, self.groups, strict=True)
         ]
-        return torch.cat(wide, dim=2).flatten(0, 1)
+        first, *last = (own.unflatten(0, self.batch) for own in (tokens, *padding))
+        return torch.cat([first, *wide, *last], dim=2).flatten(0, 1)
 
 
 def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> torch.Tensor:
@@ -61,6 +75,11 @@ def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> to
     if isinstance(position, int):
         return hidden_states[:, position : position + 1]
     return hidden_states.take_along_dim(position[..., None], dim=1)
+
+
+def _takes_residual(module: nn.Module) -> bool:
+    """Ours, and with nobody who wants to see what it adds without what it is added to."""
+    return isinstance(module, VitaClipAttention | VitaClipMLP) and runs_only_forward(module)
 
 
 class VitaClipAttention(CLIPAttention):
@@ -98,6 +117,7 @@ class VitaClipAttention(CLIPAttention):
             shared, else `None`.
         """
         sources = hidden_states if key_value_states is None else key_value_states
+        # Under a mask a query may see nothing, and its weights are then zeros.
         biased = attention_mask is not None or not self._may_move_biases(sources)
         keys, values = self._project_keys_values(sources, biased)
         queries = self.q_proj(hidden_states)
@@ -107,19 +127,20 @@ class VitaClipAttention(CLIPAttention):
             attended, weights = shared_start.attend(attend, queries, keys, values, attention_mask), None
             return self._project_out(attended, residual, biased), weights
         if prompts is not None:
-            beside = [prompts.for_every_sequence(rows) for rows in self._project_keys_values(prompts.rows, biased)]
-            num_keys = keys.shape[1] + beside[0].shape[1]
+            num_keys = keys.shape[1] + prompts.per_sequence
             padding = padding_of_keys(self.config._attn_implementation, keys, num_keys, attention_mask)
-            keys = torch.cat([keys, beside[0], *padding.rows], dim=1)
-            values = torch.cat([values, beside[1], *padding.rows], dim=1)
+            key_rows, value_rows = self._project_keys_values(prompts.rows, biased)
+            keys = prompts.append_to(keys, key_rows, padding.rows)
+            values = prompts.append_to(values, value_rows, padding.rows)
             attention_mask = padding.mask
         attended, weights = self._attend(queries, keys, values, attention_mask, **kwargs)
         return self._project_out(attended, residual, biased), weights
 
     def _may_move_biases(self, tokens: torch.Tensor) -> bool:
-        """Not under a mask, by which a query may see nothing, nor with dropout: its weights must sum to 1."""
+        """Not with dropout or an attention function of others: a query's weights must be a softmax, and sum to 1."""
         drops = self.training and self.dropout > 0
-        return not drops and may_bypass(tokens, self.k_proj, self.v_proj, self.out_proj)
+        is_softmax = self.config._attn_implementation in TENSOR_MASK_BACKENDS
+        return is_softmax and not drops and may_bypass(tokens, self.k_proj, self.v_proj, self.out_proj)
 
     def _project_keys_values(self, tokens: torch.Tensor, biased: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of `tokens`, `(..., D)` each."""
@@ -228,9 +249,9 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
             prompts = replace(prompts, rows=self.layer_norm1(prompts.rows))
         kwargs = {**kwargs, "key_value_states": sources, "prompts": prompts}
         # A sum within a product saves a pass; where a hook wants to see what is added, it is made beside it.
-        if is_plain(self.self_attn):
+        if _takes_residual(self.self_attn):
             hidden_states, _ = self.self_attn(queries, attention_mask, residual=hidden_states, **kwargs)
         else:
             hidden_states = hidden_states + self.self_attn(queries, attention_mask, **kwargs)[0]
         tokens = self.layer_norm2(hidden_states)
-        return self.mlp(tokens, hidden_states) if is_plain(self.mlp) else hidden_states + self.mlp(tokens)
+        return self.mlp(tokens, hidden_states) if _takes_residual(self.mlp) else hidden_states + self.mlp(tokens)

@@ -97,7 +97,7 @@ class SharedStart:
 
 
 def can_share_start(encoder: nn.Module, num_texts: int) -> bool:
-    """Not with dropout, which is to differ between texts, nor in a graph, whose sizes are fixed."""
+    """Where masks are tensors; not with dropout, which is to differ between texts, nor in a graph of fixed sizes."""
     drops = encoder.training and encoder.config.attention_dropout > 0
     takes_mask = encoder.config._attn_implementation in TENSOR_MASK_BACKENDS
     return num_texts > 1 and takes_mask and not drops and not in_graph()

@@ -67,8 +67,7 @@ class VitaClipVisionEmbeddings(CLIPVisionEmbeddings):
 
     def __init__(self, config: VitaClipVisionConfig):
         super().__init__(config)
-        size = config.patch_size
-        self.patch_embedding = PatchEmbedding(config.num_channels, config.hidden_size, size, stride=size, bias=False)
+        self.patch_embedding = PatchEmbedding(config.num_channels, config.hidden_size, config.patch_size)
         embedding = torch.empty(config.num_frames, config.hidden_size) if config.use_temporal_embedding else None
         self.temporal_embedding = None if embedding is None else nn.Parameter(embedding)
 

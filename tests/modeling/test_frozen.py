@@ -16,7 +16,7 @@ from vita_clip_hf.modeling.patches_vita_clip import PatchEmbedding
 @pytest.mark.parametrize("size", [(32, 32), (35, 47)])
 def test_patches_by_a_product_are_those_of_the_convolution(size):
     torch.manual_seed(0)
-    embedding = PatchEmbedding(3, 24, 8, stride=8, bias=False)
+    embedding = PatchEmbedding(3, 24, 8)
     pixels = torch.randn(2, 3, *size, requires_grad=True)
     expected = nn.Conv2d.forward(embedding, pixels)
     found = embedding(pixels)
@@ -165,6 +165,31 @@ def test_layers_of_another_kind_are_called(grad):
         mlp.fc2 = nn.Linear(plain.fc2.in_features, plain.fc2.out_features, bias=False).requires_grad_(False)
         mlp.fc2.weight = plain.fc2.weight
         torch.testing.assert_close(mlp(x), expected - plain.fc2.bias, atol=1e-5, rtol=1e-5)
+
+
+def test_layers_of_others_are_not_given_what_they_are_added_to():
+    model = toy_model()
+    layer, clips = model.vision_model.encoder.layers[0], toy_clips()
+    expected = model.get_video_features(clips).pooler_output
+    layer.mlp = nn.Sequential(layer.mlp)
+    torch.testing.assert_close(model.get_video_features(clips).pooler_output, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_prompts_can_be_mapped_over():
+    """Two sets of prompts by `vmap`, as in ensembles: each as alone."""
+    model, clips = toy_model(), toy_clips(1)
+    own = {name: weight for name, weight in model.named_parameters() if "prompts" in name and "vision" in name}
+    twice = {name: torch.stack([weight, weight + 0.1]) for name, weight in own.items()}
+
+    def features(prompts: dict) -> torch.Tensor:
+        return torch.func.functional_call(model.vision_model, prompts, (clips,)).pooler_output
+
+    twice = {name.removeprefix("vision_model."): weight for name, weight in twice.items()}
+    found = torch.func.vmap(features)(twice)
+    for index in range(2):
+        expected = features({name: weight[index] for name, weight in twice.items()})
+        torch.testing.assert_close(found[index], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_model_on_the_meta_device_gives_shapes():

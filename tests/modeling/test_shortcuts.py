@@ -372,7 +372,7 @@ def test_a_step_keeps_no_more_than_this_and_less_on_a_base_in_bfloat16():
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scores", [1, 10**6])
 def test_attention_with_plain_products_backwards_has_the_gradients_of_torchs(masked, scores, monkeypatch):
-    monkeypatch.setattr(attention_functions_vita_clip, "SCORES", scores)
+    monkeypatch.setattr(attention_functions_vita_clip, "MAX_SCORES_AT_ONCE", scores)
     torch.manual_seed(0)
     shapes = ((3, 2, 5, 4), (3, 2, 7, 4), (3, 2, 7, 4))
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -384,8 +384,26 @@ def test_attention_with_plain_products_backwards_has_the_gradients_of_torchs(mas
     assert torch.autograd.gradcheck(lambda *tensors: RecomputedAttention.apply(*tensors, mask, 0.7), inputs)
 
 
+def test_gradients_of_large_scores_in_bfloat16_are_as_near_as_torchs():
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 3, 40, 16) * factor for factor in (3, 3, 1)]
+    weight = torch.randn(2, 3, 40, 16)
+
+    def gradients_of(attend, dtype: torch.dtype) -> torch.Tensor:
+        leaves = [part.to(dtype).requires_grad_() for part in inputs]
+        (attend(*leaves).float() * weight).sum().backward()
+        return torch.cat([leaf.grad.float().flatten() for leaf in leaves])
+
+    fused = nn.functional.scaled_dot_product_attention
+    exact = gradients_of(lambda *qkv: fused(*qkv, scale=1.0), torch.float32)
+    ways = (lambda *qkv: RecomputedAttention.apply(*qkv, None, 1.0), lambda *qkv: fused(*qkv, scale=1.0))
+    own, theirs = ((gradients_of(way, torch.bfloat16) - exact).norm() for way in ways)
+    assert own < 1.5 * theirs
+    assert own < 0.05 * exact.norm()
+
+
 def test_training_in_bfloat16_takes_the_plain_products_backwards(monkeypatch):
-    monkeypatch.setattr(attention_functions_vita_clip, "SHORT", 1)
+    monkeypatch.setattr(attention_functions_vita_clip, "MAX_SHORT_KEYS", 1)
     model, calls = toy_model().train(), []
     expected = gradients(model)
     plain = attention_functions_vita_clip._attention_grads
