@@ -390,7 +390,7 @@ def test_gradients_of_large_scores_in_bfloat16_are_as_near_as_torchs():
     weight = torch.randn(2, 3, 40, 16)
 
     def gradients_of(attend, dtype: torch.dtype) -> torch.Tensor:
-        leaves = [part.to(dtype).requires_grad_() for part in inputs]
+        leaves = [part.to(dtype, copy=True).requires_grad_() for part in inputs]
         (attend(*leaves).float() * weight).sum().backward()
         return torch.cat([leaf.grad.float().flatten() for leaf in leaves])
 
