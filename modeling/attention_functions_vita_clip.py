@@ -134,13 +134,12 @@ def _is_same_for_all(mask: torch.Tensor, query: torch.Tensor) -> bool:
 class RecomputedAttention(torch.autograd.Function):
     """
     O = P V with P = softmax(s Q K^T), forwards by torch's fused kernel, which keeps no P. Backwards P is computed once
-    more, from a few sequences at a time, and by plain matrix products. 1 is a column of ones, which sums rows:
+    more, from a few sequences at a time, and by plain matrix products; 1 is a column of ones, which sums rows:
 
-        dV = P^T dO,    dP = dO V^T,    dS = P * (dP - (P * dP) 1) = P * (dP - delta),    delta = (dO * O) 1
-        dQ = s dS K,    dK = s dS^T Q
+        dV = P^T dO,    dP = dO V^T,    dS = P * (dP - (P * dP) 1),    dQ = s dS K,    dK = s dS^T Q
 
-    A row of (P * dP) 1 is sum_j P_ij dO_i v_j = dO_i O_i, which needs no P. In bfloat16 P comes of rounded scores, so
-    that gradients differ from the fused kernel's by that rounding. There is no second derivative.
+    Neither P nor O is kept. In bfloat16 P comes of rounded scores, so that gradients are those of eager attention. There
+    is no second derivative.
     """
 
     @staticmethod
@@ -159,32 +158,30 @@ class RecomputedAttention(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         *tensors, ctx.scale = inputs
-        ctx.save_for_backward(*tensors, output)
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, mask, output = ctx.saved_tensors
+        query, key, value, mask = ctx.saved_tensors
         mask = query.new_zeros(1, 1, 1) if mask is None else mask[0]
         # Laid out as the projections behind take them: (N, Q, heads, d).
         grads = [part.new_empty(part.transpose(1, 2).shape).transpose(1, 2) for part in (query, key, value)]
         step = max(1, MAX_SCORES_AT_ONCE // (query.shape[1] * query.shape[2] * key.shape[2]))
-        parts = zip(*(part.split(step) for part in (query, key, value, output, grad, *grads)), strict=True)
-        for q, k, v, o, do, *results in parts:
+        parts = zip(*(part.split(step) for part in (query, key, value, grad, *grads)), strict=True)
+        for q, k, v, do, *results in parts:
             sequences_and_heads = q.shape[:2]
-            q, k, v, o, do = (part.flatten(0, 1) for part in (q, k, v, o, do))
-            part_grads = _attention_grads(q, k, v, o, do, mask, ctx.scale)
+            q, k, v, do = (part.flatten(0, 1) for part in (q, k, v, do))
+            part_grads = _attention_grads(q, k, v, do, mask, ctx.scale)
             for result, part_grad in zip(results, part_grads, strict=True):
                 result.copy_(part_grad.unflatten(0, sequences_and_heads))
         return *grads, None, None
 
 
-def _attention_grads(query, key, value, output, grad, mask: torch.Tensor, scale: float) -> tuple[torch.Tensor, ...]:
-    """dQ, dK and dV of Q, K, V, O and dO, `(n, Q, d)` and `(n, S, d)`; `mask` is added to the scores."""
+def _attention_grads(query, key, value, grad, mask: torch.Tensor, scale: float) -> tuple[torch.Tensor, ...]:
+    """dQ, dK and dV of Q, K, V and dO, `(n, Q, d)` and `(n, S, d)`; `mask` is added to the scores."""
     weights = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scale).softmax(-1)  # P
     grad_value = weights.transpose(1, 2) @ grad
-    # Products in float32, rounded once when they are summed: the difference below is small beside its terms.
-    delta = (grad.float() * output.float()).sum(-1, keepdim=True).to(grad.dtype)
-    grad_scores = torch.baddbmm(delta, grad, value.transpose(1, 2), alpha=scale, beta=-scale)  # s (dP - delta)
-    grad_scores.mul_(weights)  # s dS
+    grad_weights = torch.baddbmm(mask, grad, value.transpose(1, 2), alpha=scale, beta=0)  # s dP, nothing added
+    grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)  # s dS, summed in float32
     return grad_scores @ key, grad_scores.transpose(1, 2) @ query, grad_value

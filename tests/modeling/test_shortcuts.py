@@ -384,7 +384,11 @@ def test_attention_with_plain_products_backwards_has_the_gradients_of_torchs(mas
     assert torch.autograd.gradcheck(lambda *tensors: RecomputedAttention.apply(*tensors, mask, 0.7), inputs)
 
 
-def test_gradients_of_large_scores_in_bfloat16_are_as_near_as_torchs():
+def plain_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return (query @ key.transpose(-1, -2)).softmax(-1, dtype=torch.float32).to(query.dtype) @ value
+
+
+def test_gradients_of_large_scores_in_bfloat16_are_as_near_as_those_of_eager_attention():
     torch.manual_seed(0)
     inputs = [torch.randn(2, 3, 40, 16) * factor for factor in (3, 3, 1)]
     weight = torch.randn(2, 3, 40, 16)
@@ -394,12 +398,10 @@ def test_gradients_of_large_scores_in_bfloat16_are_as_near_as_torchs():
         (attend(*leaves).float() * weight).sum().backward()
         return torch.cat([leaf.grad.float().flatten() for leaf in leaves])
 
-    fused = nn.functional.scaled_dot_product_attention
-    exact = gradients_of(lambda *qkv: fused(*qkv, scale=1.0), torch.float32)
-    ways = (lambda *qkv: RecomputedAttention.apply(*qkv, None, 1.0), lambda *qkv: fused(*qkv, scale=1.0))
-    own, theirs = ((gradients_of(way, torch.bfloat16) - exact).norm() for way in ways)
-    assert own < 1.5 * theirs
-    assert own < 0.05 * exact.norm()
+    exact = gradients_of(plain_attention, torch.float32)
+    ways = (lambda *qkv: RecomputedAttention.apply(*qkv, None, 1.0), plain_attention)
+    own, eager = ((gradients_of(way, torch.bfloat16) - exact).norm() for way in ways)
+    assert own < 1.2 * eager
 
 
 def test_training_in_bfloat16_takes_the_plain_products_backwards(monkeypatch):
