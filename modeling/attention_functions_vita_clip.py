@@ -92,11 +92,12 @@ def short_attention_forward(
     sees no key gives zeros, as there.
     """
     num_queries, num_keys = query.shape[2], key.shape[2]
-    if attention_mask is None and is_causal and num_queries > 1:
-        attention_mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device).tril()
     blind = None
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
+    if attention_mask is None and is_causal and num_queries > 1:  # every query sees itself
+        attention_mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device).tril()
+    elif attention_mask is not None and attention_mask.dtype == torch.bool:
         blind = ~attention_mask.any(dim=-1)  # (N, heads or 1, Q)
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
         lowest = torch.finfo(query.dtype).min
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     attended, _ = eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -138,8 +139,8 @@ class RecomputedAttention(torch.autograd.Function):
 
         dV = P^T dO,    dP = dO V^T,    dS = P * (dP - (P * dP) 1),    dQ = s dS K,    dK = s dS^T Q
 
-    Neither P nor O is kept. In bfloat16 P comes of rounded scores, so that gradients are those of eager attention. There
-    is no second derivative.
+    Neither P nor O is kept. In bfloat16 P comes of rounded scores, so that gradients are those of eager attention.
+    There is no second derivative.
     """
 
     @staticmethod
