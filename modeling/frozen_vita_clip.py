@@ -47,7 +47,7 @@ def as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
     gradients are then summed in that type too.
     """
     device = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if device == "meta" or not torch.is_autocast_enabled(device):  # shapes alone have no autocast to ask for
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
     return [tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]
