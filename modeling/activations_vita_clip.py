@@ -7,7 +7,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-from .frozen_vita_clip import as_autocast, may_bypass, runs_only_forward
+from .frozen_vita_clip import as_autocast, may_bypass, plus, runs_only_forward
 from .graphs_vita_clip import in_graph
 
 SLOPE = 1.702
@@ -41,13 +41,11 @@ class VitaClipMLP(CLIPMLP):
     def forward(self, hidden_states: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """`(..., D)` -> the same; plus `residual`, of the same shape, where it is given."""
         if not self._can_fold_slope(hidden_states):
-            out = super().forward(hidden_states)
-            return out if residual is None else residual + out
+            return plus(residual, super().forward(hidden_states))
         parameters = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
         tokens, *weights = as_autocast(hidden_states.reshape(-1, self.fc1.in_features), *parameters)
         if residual is None or residual.dtype != tokens.dtype:
-            out = _frozen_mlp(tokens, None, *weights).view_as(hidden_states)
-            return out if residual is None else residual + out
+            return plus(residual, _frozen_mlp(tokens, None, *weights).view_as(hidden_states))
         return _frozen_mlp(tokens, residual.reshape_as(tokens), *weights).view_as(residual)
 
     def _can_fold_slope(self, hidden_states: torch.Tensor) -> bool:

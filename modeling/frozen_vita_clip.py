@@ -51,3 +51,8 @@ def as_autocast(*tensors: torch.Tensor) -> list[torch.Tensor]:
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
     return [tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]
+
+
+def plus(residual: torch.Tensor | None, out: torch.Tensor) -> torch.Tensor:
+    """residual + out, and `out` itself where there is no residual."""
+    return out if residual is None else residual + out

@@ -19,7 +19,7 @@ from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLay
 from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
-from .frozen_vita_clip import as_autocast, may_bypass, runs_only_forward
+from .frozen_vita_clip import as_autocast, may_bypass, plus, runs_only_forward
 from .shared_start_vita_clip import TENSOR_MASK_BACKENDS, SharedStart
 
 
@@ -152,12 +152,10 @@ class VitaClipAttention(CLIPAttention):
         """residual + W_o attended + b_o, with W_o b_v beside b_o where values came without b_v; `(N, Q, D)`."""
         weight = self.out_proj.weight
         if biased:
-            out = self.out_proj(attended)
-            return out if residual is None else residual + out
+            return plus(residual, self.out_proj(attended))
         bias = nn.functional.linear(self.v_proj.bias, weight, self.out_proj.bias)
         if residual is None or not residual.dtype == attended.dtype == weight.dtype:
-            out = nn.functional.linear(attended, weight, bias)
-            return out if residual is None else residual + out
+            return plus(residual, nn.functional.linear(attended, weight, bias))
         start = residual.flatten(0, -2) + bias  # to which the product is added, as it would be to a bias
         return start.addmm_(attended.flatten(0, -2), weight.t()).view_as(residual)
 

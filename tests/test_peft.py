@@ -7,19 +7,9 @@ import sys
 
 import pytest
 import torch
+from absent import without
 from toy_vita_clip import toy_model
 
-WITHOUT_PEFT = """
-import importlib.util, importlib.metadata, sys
-find_spec, version = importlib.util.find_spec, importlib.metadata.version
-def no_spec(name, package=None):
-    return None if name == "peft" else find_spec(name, package)
-def no_version(name):
-    if name == "peft":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return version(name)
-importlib.util.find_spec, importlib.metadata.version, sys.modules["peft"] = no_spec, no_version, None
-"""
 SCRIPT = """
 import json, sys, torch
 import vita_clip_hf
@@ -64,7 +54,7 @@ def folders(tmp_path_factory):
 def test_peft_makes_no_difference(folders):
     if importlib.util.find_spec("peft") is None:
         pytest.skip("peft is not installed: there is nothing to compare with (it comes with the extra dev)")
-    with_peft, without_peft = run("", *folders), run(WITHOUT_PEFT, *folders)
+    with_peft, without_peft = run("", *folders), run(without("peft"), *folders)
     assert with_peft["peft"]
     assert not without_peft["peft"]
     assert with_peft["logits"] == without_peft["logits"]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers.utils import is_torchao_available
 
-from .modeling.adapter_storage_vita_clip import is_prompt
+from .modeling.quantization_vita_clip import modules_of_prompts
 
 # torchao's configurations. "Weights": stored so, and turned back for every product. "Dynamic": what comes in is
 # quantized too, by a scale of its own for each token, and the product is one of 8 bits.
@@ -44,7 +44,8 @@ def quantize_base(model: nn.Module, name: str) -> None:
     config = torchao_config(name)
     from torchao.quantization import quantize_
 
-    quantize_(model, config, filter_fn=lambda part, path: isinstance(part, nn.Linear) and not is_prompt(f"{path}."))
+    prompts = modules_of_prompts(model)
+    quantize_(model, config, filter_fn=lambda part, path: isinstance(part, nn.Linear) and path not in prompts)
 
 
 def bytes_of_weights(model: nn.Module) -> int:

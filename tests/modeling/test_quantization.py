@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from absent import without
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
@@ -18,17 +19,6 @@ from vita_clip_hf import VitaClipModel
 from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
 from vita_clip_hf.training import VitaClipTrainer
 
-WITHOUT_TORCHAO = """
-import importlib.util, importlib.metadata, sys
-find_spec, version = importlib.util.find_spec, importlib.metadata.version
-def no_spec(name, package=None):
-    return None if name == "torchao" else find_spec(name, package)
-def no_version(name):
-    if name == "torchao":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return version(name)
-importlib.util.find_spec, importlib.metadata.version, sys.modules["torchao"] = no_spec, no_version, None
-"""
 WORKS_ON_CPU = ("int8 weights", "int8 dynamic", "fp8 weights")
 # Of the least cosine of video and text embeddings to float32's: the toy CLIP's weights are large, its rows short.
 COSINE = {"int8 weights": 0.999, "int8 dynamic": 0.998, "fp8 weights": 0.98}
@@ -217,7 +207,7 @@ for call in (lambda: TorchAoConfig(None), lambda: torchao_config("int8 weights")
     except (ImportError, ValueError) as error:
         print(error)
 """
-    command = [sys.executable, "-c", WITHOUT_TORCHAO + script]
+    command = [sys.executable, "-c", without("torchao") + script]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(printed) == 2
     assert all("pip install torchao" in line for line in printed)

@@ -6,6 +6,7 @@ and to the video features of ViT-B/16 with random weights.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -63,19 +64,13 @@ def run_quantized(
     adapter = _kept_or_trained(output / "quantized_adapter", recipe, splits, processor)
     trained = list(_measure_trained(adapter, splits[TEST], processor, rows_wanted))
     random = list(_measure_random(random_size, rows_wanted))
-    environment = {**describe_environment(), "torchao": _version_of_torchao()}
+    environment = {**describe_environment(), "torchao": version("torchao")}
     content = {"trained": trained, "random": random, "recipe": asdict(recipe), "environment": environment}
     write_json(output / "quantized.json", content)
     table = f"{format_trained(trained)}\n{format_random(random)}"
     (output / "quantized.md").write_text(table, encoding="utf-8")
     print(table)
     return {"trained": trained, "random": random}
-
-
-def _version_of_torchao() -> str:
-    from importlib.metadata import version
-
-    return version("torchao")
 
 
 def _kept_or_trained(folder: Path, recipe: Recipe, splits: dict[str, Split], processor: VitaClipProcessor) -> Path:
@@ -89,16 +84,23 @@ def _kept_or_trained(folder: Path, recipe: Recipe, splits: dict[str, Split], pro
     return folder
 
 
+def _load(model_class: type[VitaClipModel], path: str | Path, arguments: dict[str, Any]) -> VitaClipModel | ValueError:
+    """The model in evaluation, or why there can be none here."""
+    try:
+        return model_class.from_pretrained(path, **arguments).eval()
+    except ValueError as error:
+        return error
+
+
 def _measure_trained(
     adapter: Path, split: Split, processor: VitaClipProcessor, rows: dict[str, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """float32 first: the others are compared with it."""
     expected = torch.empty(0)
     for name, arguments in rows.items():
-        try:
-            model = VitaClipForVideoClassification.from_pretrained(adapter, **arguments)
-        except ValueError as error:
-            yield {"base": name, "note": str(error)}
+        model = _load(VitaClipForVideoClassification, adapter, arguments)
+        if isinstance(model, ValueError):
+            yield {"base": name, "note": str(model)}
             continue
         logits = predict_logits(model, split.clips, processor)
         expected = logits if name == FLOAT32 else expected
@@ -124,10 +126,9 @@ def _measure_random(size: str, rows: dict[str, dict[str, Any]]) -> Iterator[dict
         VitaClipModel(config).save_pretrained(folder)
         expected = torch.empty(0)
         for name, arguments in rows.items():
-            try:
-                model = VitaClipModel.from_pretrained(folder, **arguments).eval()
-            except ValueError as error:
-                yield {"base": name, "note": str(error)}
+            model = _load(VitaClipModel, folder, arguments)
+            if isinstance(model, ValueError):
+                yield {"base": name, "note": str(model)}
                 continue
             features = _features(model, clips)
             expected = features if name == FLOAT32 else expected
