@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from transformers.models.clip.modeling_clip import CLIPMLP
 
 from .frozen_vita_clip import as_autocast, may_bypass, plus, runs_only_forward
+from .fused_linear_vita_clip import fused_linear, may_fuse
 from .graphs_vita_clip import in_graph
 
 SLOPE = 1.702
@@ -66,10 +67,17 @@ def _mlp(tokens, residual, weight1, bias1, weight2, bias2, u: torch.Tensor | Non
     """residual + W2 a(W1 x + b1) + b2 of tokens `(N, D)`; u `(N, 4 D)` is left in `u` where it is given."""
     out = bias2.repeat(len(tokens), 1) if residual is None else residual + bias2
     for block, result, *u_block in _blocks(len(bias1), tokens, out, *([] if u is None else [u])):
-        scaled = torch.addmm(bias1, block, weight1.t(), alpha=SLOPE, beta=SLOPE, out=u_block[0] if u_block else None)
+        scaled = _scaled_middle(block, weight1, bias1, *u_block)
         activated = nn.functional.silu(scaled, inplace=not u_block)  # what is kept must stay as it is
         result.addmm_(activated, weight2.t(), alpha=1 / SLOPE)
     return out
+
+
+def _scaled_middle(tokens, weight1, bias1, out: torch.Tensor | None = None) -> torch.Tensor:
+    """u = 1.702 (W1 x + b1), `(n, 4 D)`, in `out` where it is given."""
+    if out is None and may_fuse(tokens) and weight1.dtype == tokens.dtype:
+        return fused_linear(SLOPE * tokens, weight1, SLOPE * bias1)  # the factor is not taken within that product
+    return torch.addmm(bias1, tokens, weight1.t(), alpha=SLOPE, beta=SLOPE, out=out)
 
 
 def _blocks(width: int, *per_token: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:

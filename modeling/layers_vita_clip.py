@@ -18,8 +18,9 @@ from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLay
 
 from .activations_vita_clip import VitaClipMLP
 from .attention_functions_vita_clip import attention_function, padding_of_keys
+from .attention_products_vita_clip import attention_products
 from .configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
-from .frozen_vita_clip import as_autocast, may_bypass, plus, runs_only_forward
+from .frozen_vita_clip import as_autocast, runs_only_forward
 from .shared_start_vita_clip import TENSOR_MASK_BACKENDS, SharedStart
 
 
@@ -86,11 +87,6 @@ class VitaClipAttention(CLIPAttention):
     """
     CLIP's attention, with CLIP's weights, in which queries may be fewer than the tokens that give keys and values, and
     prompts give keys and values too.
-
-    Two biases need not be added to every token. That of the keys shifts all scores of a query alike, which softmax
-    does not see; that of the values passes through, because a query's weights p_j sum to 1:
-
-        q (k_j + b_k) = q k_j + q b_k,    W_o sum_j p_j (v_j + b_v) + b_o = W_o sum_j p_j v_j + (W_o b_v + b_o)
     """
 
     def forward(
@@ -117,47 +113,31 @@ class VitaClipAttention(CLIPAttention):
             shared, else `None`.
         """
         sources = hidden_states if key_value_states is None else key_value_states
-        # Under a mask a query may see nothing, and its weights are then zeros.
-        biased = attention_mask is not None or not self._may_move_biases(sources)
-        keys, values = self._project_keys_values(sources, biased)
-        queries = self.q_proj(hidden_states)
+        products = attention_products(self, sources, self._sums_to_one(attention_mask))
+        keys, values = products.keys_and_values(sources)
+        queries = products.queries(hidden_states)
         if shared_start is not None:
             assert attention_mask is not None, "what a text sees of a shared start is said by a mask"
             attend = partial(self._attend, **kwargs)
             attended, weights = shared_start.attend(attend, queries, keys, values, attention_mask), None
-            return self._project_out(attended, residual, biased), weights
+            return products.out(attended, residual), weights
         if prompts is not None:
             num_keys = keys.shape[1] + prompts.per_sequence
             padding = padding_of_keys(self.config._attn_implementation, keys, num_keys, attention_mask)
-            key_rows, value_rows = self._project_keys_values(prompts.rows, biased)
+            key_rows, value_rows = products.keys_and_values(prompts.rows)
             keys = prompts.append_to(keys, key_rows, padding.rows)
             values = prompts.append_to(values, value_rows, padding.rows)
             attention_mask = padding.mask
         attended, weights = self._attend(queries, keys, values, attention_mask, **kwargs)
-        return self._project_out(attended, residual, biased), weights
+        return products.out(attended, residual), weights
 
-    def _may_move_biases(self, tokens: torch.Tensor) -> bool:
-        """Not with dropout or an attention function of others: a query's weights must be a softmax, and sum to 1."""
+    def _sums_to_one(self, attention_mask: torch.Tensor | None) -> bool:
+        """
+        Whether the weights of every query do: those of a softmax, none dropped. Under a mask a query may see nothing,
+        and its weights are then zeros.
+        """
         drops = self.training and self.dropout > 0
-        is_softmax = self.config._attn_implementation in TENSOR_MASK_BACKENDS
-        return is_softmax and not drops and may_bypass(tokens, self.k_proj, self.v_proj, self.out_proj)
-
-    def _project_keys_values(self, tokens: torch.Tensor, biased: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of `tokens`, `(..., D)` each."""
-        if biased:
-            return self.k_proj(tokens), self.v_proj(tokens)
-        return nn.functional.linear(tokens, self.k_proj.weight), nn.functional.linear(tokens, self.v_proj.weight)
-
-    def _project_out(self, attended: torch.Tensor, residual: torch.Tensor | None, biased: bool) -> torch.Tensor:
-        """residual + W_o attended + b_o, with W_o b_v beside b_o where values came without b_v; `(N, Q, D)`."""
-        weight = self.out_proj.weight
-        if biased:
-            return plus(residual, self.out_proj(attended))
-        bias = nn.functional.linear(self.v_proj.bias, weight, self.out_proj.bias)
-        if residual is None or not residual.dtype == attended.dtype == weight.dtype:
-            return plus(residual, nn.functional.linear(attended, weight, bias))
-        start = residual.flatten(0, -2) + bias  # to which the product is added, as it would be to a bias
-        return start.addmm_(attended.flatten(0, -2), weight.t()).view_as(residual)
+        return attention_mask is None and not drops and self.config._attn_implementation in TENSOR_MASK_BACKENDS
 
     def _attend(
         self,

@@ -7,6 +7,7 @@ from toy_vita_clip import toy_clips, toy_model
 from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention
 from vita_clip_hf.modeling import activations_vita_clip
 from vita_clip_hf.modeling.activations_vita_clip import VitaClipMLP
+from vita_clip_hf.modeling.attention_products_vita_clip import ProductsWithMovedBiases, attention_products
 from vita_clip_hf.modeling.layers_vita_clip import VitaClipAttention
 from vita_clip_hf.modeling.patches_vita_clip import PatchEmbedding
 
@@ -104,12 +105,16 @@ def attentions(**config) -> tuple[CLIPAttention, VitaClipAttention]:
     return plain, own
 
 
+def moves_biases(attention: VitaClipAttention, x: torch.Tensor) -> bool:
+    return isinstance(attention_products(attention, x, attention._sums_to_one(None)), ProductsWithMovedBiases)
+
+
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 @pytest.mark.parametrize("grad", [False, True])
 def test_biases_of_keys_and_values_need_not_be_added_to_tokens(grad, implementation):
     plain, own = attentions(_attn_implementation=implementation)
     x, residual = (torch.randn(2, 5, plain.embed_dim, requires_grad=grad) for _ in range(2))
-    assert own._may_move_biases(x)
+    assert moves_biases(own, x)
     before = residual.detach().clone()
     with torch.set_grad_enabled(grad):
         expected = plain(x)[0]
@@ -127,9 +132,9 @@ def test_biases_of_keys_and_values_need_not_be_added_to_tokens(grad, implementat
 def test_biases_stay_where_weights_need_not_sum_to_one():
     plain, own = attentions(_attn_implementation="eager", attention_dropout=0.5)
     x = torch.randn(2, 5, plain.embed_dim)
-    assert own.eval()._may_move_biases(x)
+    assert moves_biases(own.eval(), x)
     own.train()
-    assert not own._may_move_biases(x)
+    assert not moves_biases(own, x)
     outs = []
     for module in (own, plain):
         torch.manual_seed(1)
@@ -137,7 +142,7 @@ def test_biases_stay_where_weights_need_not_sum_to_one():
     torch.testing.assert_close(*outs, atol=1e-5, rtol=1e-5)
     own.eval()
     own.v_proj.register_forward_hook(lambda *_: None)
-    assert not own._may_move_biases(x)
+    assert not moves_biases(own, x)
 
 
 @torch.no_grad()
