@@ -65,7 +65,7 @@ def _frozen_mlp(tokens: torch.Tensor, residual: torch.Tensor | None, *weights: t
 
 def _mlp(tokens, residual, weight1, bias1, weight2, bias2, u: torch.Tensor | None = None) -> torch.Tensor:
     """residual + W2 a(W1 x + b1) + b2 of tokens `(N, D)`; u `(N, 4 D)` is left in `u` where it is given."""
-    out = bias2.repeat(len(tokens), 1) if residual is None else residual + bias2
+    out = bias2.repeat(len(tokens), 1) if residual is None else residual + bias2  # ours to add to
     for block, result, *u_block in _blocks(len(bias1), tokens, out, *([] if u is None else [u])):
         scaled = _scaled_middle(block, weight1, bias1, *u_block)
         activated = nn.functional.silu(scaled, inplace=not u_block)  # what is kept must stay as it is
@@ -76,7 +76,7 @@ def _mlp(tokens, residual, weight1, bias1, weight2, bias2, u: torch.Tensor | Non
 def _scaled_middle(tokens, weight1, bias1, out: torch.Tensor | None = None) -> torch.Tensor:
     """u = 1.702 (W1 x + b1), `(n, 4 D)`, in `out` where it is given."""
     if out is None and may_fuse(tokens) and weight1.dtype == tokens.dtype:
-        return fused_linear(SLOPE * tokens, weight1, SLOPE * bias1)  # the factor is not taken within that product
+        return fused_linear(SLOPE * tokens, weight1, SLOPE * bias1)  # that product takes no factor
     return torch.addmm(bias1, tokens, weight1.t(), alpha=SLOPE, beta=SLOPE, out=out)
 
 

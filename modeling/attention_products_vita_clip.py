@@ -20,8 +20,11 @@ class HasProjections(Protocol):
 
 def attention_products(attention: HasProjections, tokens: torch.Tensor, sums_to_one: bool) -> "AttentionProducts":
     """
-    The fastest way that `tokens`, `(N, S, D)`, and the state of the layers permit; `sums_to_one` says whether the
-    weights of every query do.
+    The fastest way that `tokens`, `(N, S, D)`, and the state of the layers permit. Fused products come first: in them
+    a bias costs nothing.
+
+    Args:
+        sums_to_one: whether the attention weights of each query sum to 1.
     """
     layers = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
     if may_fuse(tokens, *layers):
@@ -76,10 +79,10 @@ class ProductsWithMovedBiases(AttentionProducts):
         )
 
     def out(self, attended: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
-        """As ever, with W_o b_v beside b_o, and the residual beside that where torch expects the bias."""
+        """As ever; W_o b_v joins b_o, and the residual takes the bias's place."""
         layer = self.attention.out_proj
         bias = nn.functional.linear(self.attention.v_proj.bias, layer.weight, layer.bias)
         if residual is None or not residual.dtype == attended.dtype == layer.weight.dtype:
             return plus(residual, nn.functional.linear(attended, layer.weight, bias))
-        start = residual.flatten(0, -2) + bias
+        start = residual.flatten(0, -2) + bias  # a new tensor: the caller's stays as it is
         return start.addmm_(attended.flatten(0, -2), layer.weight.t()).view_as(residual)

@@ -9,7 +9,7 @@ can stand in the bias's place.
 import torch
 from torch import nn
 
-from .graphs_vita_clip import in_graph, in_transform
+from .graphs_vita_clip import in_graph, in_transform, is_watched
 
 
 def may_bypass(tokens: torch.Tensor, *layers: nn.Module) -> bool:
@@ -17,10 +17,12 @@ def may_bypass(tokens: torch.Tensor, *layers: nn.Module) -> bool:
     Whether the products of `layers` with `tokens` may be computed without calling them.
 
     On a CPU only: GPU kernels add a bias within the product, and compilers fuse the plain form themselves. And not
-    where a call does more than torch's own linear layer, or weights are trained, quantized or offloaded.
+    where a call does more than torch's own linear layer, somebody looks at the operations, or weights are trained,
+    quantized or offloaded.
     """
-    is_eager = tokens.device.type == "cpu" and tokens.numel() > 0 and not in_graph() and not in_transform()
-    return is_eager and all(runs_only_forward(layer) and _is_linear_without_gradient(layer) for layer in layers)
+    if tokens.device.type != "cpu" or not tokens.numel() or in_graph() or in_transform() or is_watched():
+        return False
+    return all(runs_only_forward(layer) and _is_linear_without_gradient(layer) for layer in layers)
 
 
 def runs_only_forward(module: nn.Module) -> bool:

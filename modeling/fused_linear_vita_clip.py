@@ -6,6 +6,7 @@ pass of its own. oneDNN, which makes torch's products in bfloat16, adds both as 
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,9 +25,14 @@ def may_fuse(tokens: torch.Tensor, *layers: nn.Linear) -> bool:
     """
     if torch.is_grad_enabled() or tokens.dtype != torch.bfloat16 or not may_bypass(tokens, *layers):
         return False
-    is_cast = torch.is_autocast_enabled(tokens.device.type)
-    has_weights = is_cast or all(layer.weight.dtype == torch.bfloat16 for layer in layers)
-    return has_weights and bool(torch.backends.mkldnn.enabled) and is_supported()
+    return _are_bfloat16(layers) and bool(torch.backends.mkldnn.enabled) and is_supported()
+
+
+def _are_bfloat16(layers: Sequence[nn.Linear]) -> bool:
+    """Whether the weights are, or will be where they are used."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return all(layer.weight.dtype == torch.bfloat16 for layer in layers)
 
 
 @functools.cache
@@ -39,7 +45,7 @@ def fused_linear(
     tokens: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
     """
-    residual + W x + b, rounded once.
+    residual + W x + b of what [`may_fuse`] allows, rounded once where the types agree.
 
     Args:
         tokens: x, `(..., D)`.

@@ -1,6 +1,8 @@
-"""Whether torch computes, or records what to compute."""
+"""Whether torch computes and nothing else, records what to compute, or is asked for more than values."""
 
 import torch
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def in_graph() -> bool:
@@ -9,5 +11,13 @@ def in_graph() -> bool:
 
 
 def in_transform() -> bool:
-    """Whether torch.func's vmap, grad or another transform is at work, which has rules for torch's operations only."""
-    return torch._C._are_functorch_transforms_active()  # asked by torch's own autograd.Function too
+    """
+    Whether torch.func's vmap, grad or another transform is at work, or forward-mode differentiation, which have rules
+    for torch's operations only. torch's own autograd.Function asks for the first in the same way.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def is_watched() -> bool:
+    """Whether a mode sees every operation, to count it or to fake it: it knows torch's operations by their names."""
+    return is_in_torch_dispatch_mode()

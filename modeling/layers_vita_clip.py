@@ -31,8 +31,9 @@ class PromptRows:
 
     Args:
         rows: `(R, D)`.
-        groups: `(b_i, t_i, p_i)` of each kind of prompt, the sizes of R rows together.
-        batch: B and T. A group holds p_i prompts of each of B * T sequences, where b_i and t_i are not 1.
+        groups: `(b_i, t_i, p_i)` of each kind of prompt, the sizes of R rows together: p_i prompts, with b_i = B and
+            t_i = T those of one sequence, with 1 in their places the same for all.
+        batch: B and T.
     """
 
     rows: torch.Tensor

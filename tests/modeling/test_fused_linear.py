@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
+from torch.utils.flop_counter import FlopCounterMode
 from toy_vita_clip import toy_clips, toy_model
 from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention
 from vita_clip_hf.modeling import fused_linear_vita_clip
@@ -85,19 +87,40 @@ def test_only_where_nothing_is_learned_and_the_types_agree(monkeypatch):
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
         assert not may_fuse(x, attention.q_proj)
         monkeypatch.undo()
+        with torch.autocast("cpu", torch.float16):
+            assert not may_fuse(x, attention.q_proj)
+        with forward_ad.dual_level():
+            assert not may_fuse(x, attention.q_proj)
+        assert may_fuse(x, attention.q_proj)
     assert not may_fuse(x, attention.q_proj)  # what else gives keys may have a gradient
 
 
-def test_a_model_in_bfloat16_gives_the_same_without_the_operation(monkeypatch):
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_who_counts_operations_sees_those_of_every_linear_layer(dtype):
+    for module_class in (VitaClipAttention, VitaClipMLP):
+        module = frozen(module_class, "eager").to(dtype)
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+        x = tokens(layers[0].in_features, dtype)
+        with FlopCounterMode(display=False) as counter:
+            module(x, residual=x)
+        counts = counter.get_flop_counts()["Global"]
+        in_linear_layers = sum(
+            count for name, count in counts.items() if name in (torch.ops.aten.addmm, torch.ops.aten.mm)
+        )
+        assert in_linear_layers == sum(2 * 10 * layer.weight.numel() for layer in layers)
+
+
+def test_a_model_in_bfloat16_gives_the_same_without_the_operation(monkeypatch, request):
     model, clips = toy_model(labels=NAMES).requires_grad_(False).eval(), toy_clips()
     expected = model(clips).logits_per_video
     model = model.to(torch.bfloat16)
     found = []
+    request.addfinalizer(fused_linear_vita_clip.is_supported.cache_clear)
     for operation in (fused_linear_vita_clip.OPERATION, None):
         fused_linear_vita_clip.is_supported.cache_clear()
         monkeypatch.setattr(fused_linear_vita_clip, "OPERATION", operation)
         with torch.no_grad():
             found.append(model.eval()(clips.to(torch.bfloat16)).logits_per_video.float())
-    fused_linear_vita_clip.is_supported.cache_clear()
     for logits in found:
         torch.testing.assert_close(logits, expected, atol=0.3, rtol=0)
