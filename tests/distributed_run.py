@@ -12,6 +12,7 @@ import torch
 from toy_training import ChangingClips, losses_of, toy_arguments, toy_data, toy_trainer
 
 from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.training.process_group import close_process_group
 
 NUM_EVALUATED, NUM_VIEWS, GLOBAL_BATCH, STEPS = 7, 3, 4, 10
 
@@ -42,9 +43,9 @@ def main(clip: str, folder: Path, world: int, base_dtype: torch.dtype) -> None:
         kept = {name: value for name, value in figures.items() if "top" in name or name == "eval_loss"}
         result = {"losses": losses_of(trainer).tolist(), "figures": kept}
         (folder / "result.json").write_text(json.dumps(result))
-    trainer.accelerator.end_training()  # as a script is to do: left open, the group's threads may abort the process
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), getattr(torch, sys.argv[4]))
+    close_process_group()

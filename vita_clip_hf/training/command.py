@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from accelerate import PartialState
 from transformers import HfArgumentParser
 
 from .arguments import VitaClipTrainingArguments
 from .options import DataOptions, ModelOptions
+from .process_group import close_process_group
 from .run import run_training
 
 DESCRIPTION = """Trains the prompts on your videos and saves them as a small adapter.
@@ -78,8 +78,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         figures = run_training(*parse(arguments, prog))
-        # Left to the interpreter's end, a group's threads may outlive what they need, and the process aborts.
-        PartialState().destroy_process_group()
+        close_process_group()
     except (OSError, ValueError, ImportError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
