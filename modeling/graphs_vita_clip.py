@@ -1,8 +1,14 @@
 """Whether torch computes and nothing else, records what to compute, or is asked for more than values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+_watcher_knows_shortcuts: ContextVar[bool] = ContextVar("watcher_knows_shortcuts", default=False)
 
 
 def in_graph() -> bool:
@@ -20,4 +26,14 @@ def in_transform() -> bool:
 
 def is_watched() -> bool:
     """Whether a mode sees every operation, to count it or to fake it: it knows torch's operations by their names."""
-    return is_in_torch_dispatch_mode()
+    return is_in_torch_dispatch_mode() and not _watcher_knows_shortcuts.get()
+
+
+@contextmanager
+def watched_by_one_who_knows() -> Iterator[None]:
+    """Shortcuts are taken within, although a mode sees every operation: it is told what their operations are."""
+    token = _watcher_knows_shortcuts.set(True)
+    try:
+        yield
+    finally:
+        _watcher_knows_shortcuts.reset(token)

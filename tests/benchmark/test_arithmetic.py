@@ -1,7 +1,11 @@
 """Operations counted against counts by hand."""
 
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch.utils.flop_counter import FlopCounterMode
+from vita_clip_hf.modeling import fused_linear_vita_clip as fused_linear
+from vita_clip_hf.modeling.graphs_vita_clip import is_watched
 
 from vita_clip_hf.benchmark.arithmetic import count_flops, matrix_product
 from vita_clip_hf.benchmark.settings import BenchmarkSettings
@@ -14,6 +18,28 @@ def test_a_matrix_product_is_two_operations_per_multiplication():
     flops, result = count_flops(lambda: left @ right)
     assert flops == 2 * 3 * 5 * 7
     torch.testing.assert_close(result, left @ right)
+
+
+def test_a_product_added_in_place_counts():
+    start, left, right = torch.randn(3, 7), torch.randn(3, 5), torch.randn(5, 7)
+    assert count_flops(lambda: start.addmm_(left, right, alpha=2))[0] == 2 * 3 * 5 * 7
+
+
+@pytest.mark.skipif(not fused_linear.is_supported(), reason="the processor has no products in bfloat16")
+@torch.no_grad()
+def test_a_linear_layer_that_adds_a_residual_counts():
+    x, residual, layer = torch.randn(2, 3, 5), torch.randn(2, 3, 7), torch.nn.Linear(5, 7)
+    x, residual, weight, bias = (tensor.to(torch.bfloat16) for tensor in (x, residual, layer.weight, layer.bias))
+    for added in (None, residual):
+        assert count_flops(lambda added=added: fused_linear.fused_linear(x, weight, bias, added))[0] == 2 * 6 * 5 * 7
+
+
+def test_what_is_counted_is_what_runs_uncounted():
+    """Checkpointing computes again as much as the shortcuts need, which is not what the plain way would."""
+    assert count_flops(is_watched)[1] is False
+    assert not is_watched()
+    with FlopCounterMode(display=False):
+        assert is_watched()  # others know torch's own operations alone
 
 
 def test_attention_counts_on_the_cpu_too():

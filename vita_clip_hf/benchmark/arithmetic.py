@@ -1,11 +1,14 @@
 """Floating-point operations: how many a call makes, and how many a large matrix product makes in a second."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from ..modeling import fused_linear_vita_clip
+from ..modeling.graphs_vita_clip import watched_by_one_who_knows
 from .timing import Work
 
 MATRIX_PRODUCT = "matrix product"
@@ -19,13 +22,24 @@ def _attention_backward_flops(gradient, query, key, value, *arguments, **options
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-# What torch itself does not count: attention on the CPU, whose kernel makes the same products as those of GPUs. While
-# operations are counted, the model's shortcuts within linear layers are not taken: the same products, under the names
-# that torch counts.
-NOT_COUNTED = {
+def _addmm_flops(start, left, right, *arguments, **options) -> int:
+    (rows, inner), columns = left, right[1]
+    return 2 * rows * inner * columns
+
+
+def _linear_flops(tokens, *arguments, out_shape, **options) -> int:
+    return 2 * math.prod(out_shape) * tokens[-1]
+
+
+# What torch itself does not count: attention on the CPU, whose kernel makes the same products as those of GPUs,
+# products added in place, and linear layers that add more than their bias.
+NOT_COUNTED: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.addmm_: _addmm_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
+if fused_linear_vita_clip.OPERATION is not None:
+    NOT_COUNTED[fused_linear_vita_clip.OPERATION] = _linear_flops
 
 
 def count_flops(call: Callable[[], Any]) -> tuple[int, Any]:
@@ -36,7 +50,7 @@ def count_flops(call: Callable[[], Any]) -> tuple[int, Any]:
         Operations of its matrix products, convolutions and attentions, a multiplication and an addition counting as
         two, those of a backward pass within it included; and what `call` returned.
     """
-    with FlopCounterMode(display=False, custom_mapping=NOT_COUNTED) as counter:
+    with watched_by_one_who_knows(), FlopCounterMode(display=False, custom_mapping=NOT_COUNTED) as counter:
         result = call()
     return counter.get_total_flops(), result
 
