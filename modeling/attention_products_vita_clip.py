@@ -1,24 +1,14 @@
 """Attention's four linear layers, W_q, W_k, W_v and W_o, in the three ways that they are computed."""
 
-from typing import Protocol
-
 import torch
 from torch import nn
+from transformers.models.clip.modeling_clip import CLIPAttention
 
 from .frozen_vita_clip import may_bypass, plus
 from .fused_linear_vita_clip import fused_linear, may_fuse
 
 
-class HasProjections(Protocol):
-    """The layers of an attention: CLIP's, or one with a width of its own."""
-
-    q_proj: nn.Linear
-    k_proj: nn.Linear
-    v_proj: nn.Linear
-    out_proj: nn.Linear
-
-
-def attention_products(attention: HasProjections, tokens: torch.Tensor, sums_to_one: bool) -> "AttentionProducts":
+def attention_products(attention: CLIPAttention, tokens: torch.Tensor, sums_to_one: bool) -> "AttentionProducts":
     """
     The fastest way that `tokens`, `(N, S, D)`, and the state of the layers permit. Fused products come first: in them
     a bias costs nothing.
@@ -37,7 +27,7 @@ def attention_products(attention: HasProjections, tokens: torch.Tensor, sums_to_
 class AttentionProducts:
     """The layers are called."""
 
-    def __init__(self, attention: HasProjections):
+    def __init__(self, attention: CLIPAttention):
         self.attention = attention
 
     def queries(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -134,8 +134,8 @@ class VitaClipAttention(CLIPAttention):
 
     def _sums_to_one(self, attention_mask: torch.Tensor | None) -> bool:
         """
-        Whether the weights of every query do: those of a softmax, none dropped. Under a mask a query may see nothing,
-        and its weights are then zeros.
+        Whether the attention weights of each query do: those of a softmax, none dropped. Under a mask a query may see
+        nothing, and its weights are then zeros.
         """
         drops = self.training and self.dropout > 0
         return attention_mask is None and not drops and self.config._attn_implementation in TENSOR_MASK_BACKENDS

@@ -22,13 +22,12 @@ def _attention_backward_flops(gradient, query, key, value, *arguments, **options
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-def _addmm_flops(start, left, right, *arguments, **options) -> int:
-    (rows, inner), columns = left, right[1]
-    return 2 * rows * inner * columns
-
-
 def _linear_flops(tokens, *arguments, out_shape, **options) -> int:
     return 2 * math.prod(out_shape) * tokens[-1]
+
+
+def _addmm_flops(start, left, right, *arguments, **options) -> int:
+    return _linear_flops(left, right, **options)
 
 
 # What torch itself does not count: attention on the CPU, whose kernel makes the same products as those of GPUs,
