@@ -105,6 +105,7 @@ class PromptSet(nn.Module):
             layer.prompts = _with_config(prompts, config.vision_config)
         model.vision_model.embeddings.temporal_embedding = self.temporal_embedding
         model.class_prompts = _with_config(self.class_prompts, config.text_config)
+        model.drop_class_features()
         model.logit_scale = self.logit_scale
         for part in (*self.layers, self.class_prompts):
             if part.training != model.training:

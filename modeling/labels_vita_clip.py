@@ -1,18 +1,37 @@
-"""Class names: to tokens, and to first contexts."""
+"""Class names: to words, to tokens, into hand-written templates, and to first contexts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .configuration_vita_clip import check_label_names
+from .layers_vita_clip import PROMPT_STD
+
+VIDEO_TEMPLATES = (
+    "a video of a person {}.",
+    "a photo of a person {}.",
+    "a video of the action of {}.",
+    "{}",
+)
+
+
+def label_words(name: str) -> str:
+    """A class name as words: underscores are spaces."""
+    return name.replace("_", " ")
+
+
+# ---- learned contexts ----
 
 
 def tokenize_labels(tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> list[list[int]]:
     """
-    The tokens of `"name."` of each class with start and end token; underscores in a name are spaces. Names longer
-    than CLIP's context come back whole: the model says which one does not fit.
+    The tokens of `"name."` of each class with start and end token. Names longer than CLIP's context come back whole:
+    the model says which one does not fit.
     """
-    texts = [name.replace("_", " ") + "." for name in labels]
+    texts = [label_words(name) + "." for name in labels]
     return tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
 
 
@@ -39,8 +58,9 @@ def carry_over_contexts(
     old: nn.Module, old_labels: list[str], new: nn.Module, new_labels: list[str], start: torch.Tensor | None
 ) -> None:
     """
-    Fills the contexts of `new` class prompts: of names that `old` has, its own; of others `start` `(M, D_t)` in the
-    first M places, else the mean of the old ones, else N(0, 0.02). Unified contexts are kept.
+    Fills the contexts of `new` class prompts. A name that `old` has keeps its own contexts. Those of other names start
+    from `start` `(M, D_t)` in the first M places, else from the mean of the old ones, else from N(0, 0.02). Unified
+    contexts are kept.
     """
     trained: Any = getattr(old, "contexts", None)
     if new.config.text_prompt_scope == "unified":
@@ -50,9 +70,67 @@ def carry_over_contexts(
     if known:
         new.contexts.copy_(trained.mean(dim=0).expand_as(new.contexts))
     else:
-        nn.init.normal_(new.contexts, std=0.02)
+        nn.init.normal_(new.contexts, std=PROMPT_STD)
     if start is not None:
         new.contexts[:, : len(start)] = start.to(new.contexts)
     for index, name in enumerate(new_labels):
         if name in known:
             new.contexts[index] = trained[known[name]]
+
+
+# ---- templates: zero-shot ----
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raises `ValueError` unless there are templates, each a text with one `{}` for the label."""
+    if not templates:
+        raise ValueError("There is no template; expected at least one, such as 'a video of a person {}.'.")
+    for template in templates:
+        if not isinstance(template, str) or template.count("{}") != 1:
+            raise ValueError(f"Each template needs one {{}} for the label; found {template!r}.")
+
+
+@torch.no_grad()
+def embed_labels(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    templates: Sequence[str] = VIDEO_TEMPLATES,
+    chunk_size: int = 512,
+) -> torch.Tensor:
+    """
+    The text embedding of each label: the mean over the templates of their embeddings of length 1.
+
+    Args:
+        model: a [`VitaClipModel`]; its text encoder is used without learned contexts.
+        tokenizer: of the model's base.
+        labels: names; underscores are read as spaces.
+        templates: each with one `{}` for the name.
+        chunk_size: texts encoded at once, which bounds memory.
+
+    Returns:
+        Of length 1, `(C, D')`.
+
+    Raises:
+        ValueError: labels are empty or repeated, a template has no `{}`, or a label is too long for the encoder.
+    """
+    check_label_names(list(labels))
+    check_templates(templates)
+    texts = [template.replace("{}", label_words(name)) for name in labels for template in templates]
+    _check_lengths(tokenizer, texts, model.config.text_config.max_position_embeddings)
+    embeds = []
+    for start in range(0, len(texts), chunk_size):
+        tokens = tokenizer(texts[start : start + chunk_size], padding=True, return_tensors="pt")
+        features = model.get_text_features(**tokens.to(model.logit_scale.device)).pooler_output
+        embeds.append(nn.functional.normalize(features, dim=-1))
+    per_label = torch.cat(embeds).unflatten(0, (-1, len(templates)))
+    return nn.functional.normalize(per_label.mean(dim=1), dim=-1)
+
+
+def _check_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], limit: int) -> None:
+    for text, ids in zip(texts, tokenizer(texts, verbose=False)["input_ids"], strict=True):
+        if len(ids) > limit:
+            raise ValueError(f"The text encoder takes {limit} tokens, and {text!r} makes {len(ids)}.")
+
+
+__all__ = ["VIDEO_TEMPLATES", "check_templates", "embed_labels", "label_words"]

@@ -5,7 +5,6 @@ that reads videos by prompts alone.
 
 import os
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.models.clip.modeling_clip import CLIPModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
 from .adapter_storage_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_prompt
@@ -25,13 +24,14 @@ from .adapter_vita_clip import (
     save_model,
 )
 from .configuration_vita_clip import VitaClipConfig, check_label_names
-from .initialization_vita_clip import VitaClipPreTrainedModel
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
+from .layers_vita_clip import VitaClipPreTrainedModel, in_graph
 from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
 from .quantization_vita_clip import modules_of_prompts
-from .text_lengths_vita_clip import groups_to_encode
-from .text_vita_clip import ClassPrompts, VitaClipTextModel
+from .text_vita_clip import ClassPrompts, VitaClipTextModel, encode_classes
 from .vision_vita_clip import VitaClipVisionModel, as_clips
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -108,6 +108,8 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
         self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
+        self.register_buffer("class_features", None, persistent=False)
+        self.drop_class_features()
         self._init_adapters()
         if config.base_model_name_or_path is not None:
             # The weights come from the base, the prompts from an adapter or their initialisation.
@@ -144,7 +146,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         for name, weight in self.named_parameters():
             if not weight.requires_grad and not is_prompt(name):
                 weight.data = weight.data.to(dtype)
-        self.class_prompts.feature_cache.clear()
+        self.drop_class_features()
 
     def get_input_embeddings(self) -> nn.Module:
         """Of the texts: quantizers ask for them."""
@@ -217,33 +219,42 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
         self, label_token_ids: list[list[int]] | None = None, chunk_size: int = 512
     ) -> BaseModelOutputWithPooling:
         """
-        Embeds the model's own classes with their learned contexts. Outside of training the result is kept until the
-        weights change.
+        Embeds the model's own classes with their learned contexts, or gives the features that
+        [`hold_class_features`] holds, which must not be written to.
 
         Args:
             label_token_ids: other classes, as in [`VitaClipConfig`]; they need unified contexts (or none).
-            chunk_size: classes encoded at once, which bounds memory, where no gradient is asked for or gradient
+            chunk_size: classes encoded at once, which bounds memory, if no gradient is recorded or gradient
                 checkpointing is on.
 
         Returns:
             The class embeddings as `pooler_output` `(C, D')`, not normalised.
 
         Raises:
-            ValueError: the model has no classes, or `label_token_ids` are empty, or given where contexts belong to
+            ValueError: the model has no classes, or `label_token_ids` are empty, or given although contexts belong to
                 classes.
         """
         if label_token_ids is not None:
-            return BaseModelOutputWithPooling(pooler_output=self._encode_other_classes(label_token_ids, chunk_size))
-        if not self.class_prompts.label_token_ids:
+            self._check_other_classes(label_token_ids)
+        elif (held := self._held_features()) is not None:
+            return BaseModelOutputWithPooling(pooler_output=held)
+        elif not self.training and not in_graph():
+            logger.warning_once(
+                "The text tower encodes the model's classes at each call. For many clips call "
+                "model.hold_class_features() once, after model.eval()."
+            )
+        return BaseModelOutputWithPooling(pooler_output=self._encode_classes(label_token_ids, chunk_size))
+
+    def _encode_classes(self, label_token_ids: list[list[int]] | None = None, chunk_size: int = 512) -> torch.Tensor:
+        if label_token_ids is None and not self.class_prompts.label_token_ids:
             raise ValueError(
                 "The model has no classes. Give from_pretrained the argument id2label, call set_labels, or pass "
                 "input_ids of texts to compare with."
             )
-        cache = self.class_prompts.feature_cache
-        features = cache.get(self, lambda: self._encode_classes(None, chunk_size))
-        return BaseModelOutputWithPooling(pooler_output=features)
+        pooled = encode_classes(self.text_model, self.class_prompts, label_token_ids, chunk_size)
+        return self.text_projection(pooled)
 
-    def _encode_other_classes(self, label_token_ids: list[list[int]], chunk_size: int) -> torch.Tensor:
+    def _check_other_classes(self, label_token_ids: list[list[int]]) -> None:
         text_config = self.config.text_config
         if not label_token_ids:
             raise ValueError("label_token_ids is empty; expected the token ids of at least one class.")
@@ -252,48 +263,62 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
                 "Class-specific contexts exist for the classes of training only; other classes need "
                 "text_prompt_scope='unified', or texts as input_ids."
             )
-        device = self.class_prompts.input_ids.device
-        layout = {k: v.to(device) for k, v in self.class_prompts.token_layout(label_token_ids).items()}
-        return self._encode_classes(layout, chunk_size)
 
-    def _encode_classes(self, layout: dict[str, torch.Tensor] | None, chunk_size: int) -> torch.Tensor:
-        """`(C, D')`, in groups of similar length."""
-        prompts = self.class_prompts
-        layout = prompts.own_layout if layout is None else layout
-        device = layout["input_ids"].device  # buffers are in place where weights are offloaded
-        lengths, shared = prompts.lengths(layout), prompts.num_shared_tokens(layout)
-        groups = groups_to_encode(lengths, chunk_size if self._chunks_save_memory() else None, device)
-        if len(groups) == 1:
-            # One group has all classes in their order, and a slice copies nothing.
-            return self.text_projection(self._encode_group(layout, slice(None), max(lengths), shared))
-        pooled = []
-        for group in groups:
-            classes, longest = torch.tensor(group, device=device), max(lengths[index] for index in group)
-            pooled.append(self._encode_group(layout, classes, longest, shared))
-        # Of each class, where it was encoded: the inverse of the permutation that the groups are.
-        places = torch.tensor(list(chain.from_iterable(groups))).argsort()
-        features = self.text_projection(torch.cat(pooled))
-        return features[places.to(features.device)]
+    # ---- class features that are held ----
 
-    def _chunks_save_memory(self) -> bool:
+    def hold_class_features(self) -> None:
         """
-        Chunks bound the memory of what a layer frees after it: where nothing is kept for a backward pass, or only what
-        enters the layers (gradient checkpointing). Else everything is kept, in chunks or not.
-        """
-        checkpointing = self.training and self.text_model.encoder.layers[0].gradient_checkpointing
-        return checkpointing or not torch.is_grad_enabled()
+        Encodes the model's classes once and holds their features for `forward` in eval mode. A compiled or exported
+        model then has no text tower.
 
-    def _encode_group(
-        self, layout: dict[str, torch.Tensor], classes: slice | torch.Tensor, length: int, num_shared_tokens: int
-    ) -> torch.Tensor:
-        """The end tokens of `classes` of a layout, `(C, D_t)`; the longest of them is `length` tokens long."""
-        own_tokens = length - self.config.text_config.text_prompt_length
-        tokens = self.text_model.embeddings.token_embedding(layout["input_ids"][classes, :own_tokens])
-        return self.text_model(
-            inputs_embeds=self.class_prompts(tokens, classes, layout),
-            end_positions=layout["end_positions"][classes],
-            num_shared_tokens=num_shared_tokens,
-        ).pooler_output
+        The features are dropped by `train()` and `eval()`, a move to another device or precision, `load_state_dict`,
+        `set_labels` and a switch of adapters. After any other edit of weights in eval mode, such as a step of an
+        optimizer or a write to `weight.data`, call this method again. Held features carry no gradient, and they have
+        the precision that `torch.autocast` asks for at this call. While layers of peft stand behind them, whose scales
+        and weights change without notice, nothing is held.
+
+        Raises:
+            ValueError: the model is in training mode, or has no classes.
+        """
+        if self.training:
+            raise ValueError("Class features are held in eval mode, and the model is in training: call model.eval().")
+        self.drop_class_features()
+        if self._has_peft_behind_features():
+            logger.warning_once("Layers of peft stand behind the class features, so that they are not held.")
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            self.class_features = self._encode_classes()
+        self._held_object = self.class_features
+
+    def drop_class_features(self) -> None:
+        """Forgets the features that [`hold_class_features`] holds."""
+        self.class_features = self._held_object = None
+
+    def _held_features(self) -> torch.Tensor | None:
+        """The held features, `(C, D')`, if they are still those of the weights."""
+        features = self.class_features
+        if features is None or self.training or self._has_peft_behind_features():
+            return None
+        # A move of the model makes another tensor of the buffer. So does torch.export, in which it is the same one.
+        moved = features is not self._held_object and not torch.compiler.is_exporting()
+        return None if moved else features
+
+    def _has_peft_behind_features(self) -> bool:
+        """Whether peft has put layers into the text side. It leaves its configuration on the model that it changes."""
+        parts = (self.text_model, self.text_projection)
+        if not any("peft_config" in vars(module) for module in (self, *parts)):
+            return False
+        return any(hasattr(module, "base_layer") for part in parts for module in part.modules())
+
+    def train(self, mode: bool = True) -> "VitaClipModel":
+        """As in torch; features that are held are dropped."""
+        self.drop_class_features()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in torch; features that are held are dropped."""
+        self.drop_class_features()
+        return super().load_state_dict(*args, **kwargs)
 
     # ---- the whole ----
 
@@ -387,6 +412,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None
             carry_over_contexts(self.class_prompts, self.config.label_names, new, labels, start)
         self.class_prompts = new.to(device=self.logit_scale.device, dtype=self.logit_scale.dtype)
+        self.drop_class_features()
         self.config.set_label_names(labels)
         self.config.label_token_ids = token_ids
 

@@ -1,7 +1,6 @@
 """The pipeline `zero-shot-video-classification`: names for what happens in videos, from labels given at the call."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any
@@ -13,14 +12,12 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .adapter_vita_clip import name_code
-from .class_feature_cache_vita_clip import ClassFeatureCache
 from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .labels_vita_clip import check_templates, embed_labels
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
-from .zero_shot_vita_clip import check_templates, embed_labels
 
 DEFAULT_TEMPLATE = "a video of a person {}."
-_LABEL_SETS_KEPT = 8
 
 
 class ZeroShotVideoClassificationPipeline(ChunkPipeline):
@@ -34,8 +31,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     [{"label": "juggling", "score": 0.97}, {"label": "playing chess", "score": 0.03}]
     ```
 
-    The text of a set of labels is encoded once and kept until the model's weights change, however many videos are
-    classified and in however many calls.
+    The text of the labels is encoded once in a call, however many videos it classifies.
     """
 
     _load_processor = True
@@ -56,7 +52,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         if getattr(model.config, "custom_pipelines", None):
             # transformers put classes where their names were, with which the configuration cannot be written any more.
             name_code(model.config)
-        self._text_features: OrderedDict[tuple, ClassFeatureCache] = OrderedDict()
+        self._text_features: dict[tuple, torch.Tensor] = {}  # of the call that goes on
 
     def __call__(self, videos: Any, candidate_labels: Sequence[str] | None = None, **kwargs: Any) -> Any:
         """
@@ -92,6 +88,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         """
         if candidate_labels is not None:
             kwargs["candidate_labels"] = candidate_labels
+        self._text_features = {}
         if isinstance(videos, (Dataset, GeneratorType)):
             return super().__call__(videos, **kwargs)
         batch = as_video_batch(videos)
@@ -195,11 +192,9 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         """`(C, D')`."""
         if labels is None:
             return self.model.get_class_features().pooler_output
-        features = self._text_features.setdefault((labels, templates), ClassFeatureCache())
-        self._text_features.move_to_end((labels, templates))
-        if len(self._text_features) > _LABEL_SETS_KEPT:
-            self._text_features.popitem(last=False)
-        return features.get(self.model, lambda: embed_labels(self.model, self.tokenizer, labels, templates))
+        if (labels, templates) not in self._text_features:
+            self._text_features[labels, templates] = embed_labels(self.model, self.tokenizer, labels, templates)
+        return self._text_features[labels, templates]
 
     def postprocess(
         self,

@@ -1,27 +1,76 @@
-"""The text side of Vita-CLIP: learned contexts around class names, and CLIP's text transformer without padding."""
+"""
+The text side of Vita-CLIP: learned contexts around class names, and CLIP's text transformer without padding.
 
-from typing import Any
+A class is the sequence `[SOS, ctx_1..ctx_Mc, name, ".", EOS]` (or as `text_prompt_position` says), of which CLIP's
+frozen transformer is read at EOS. Its attention is causal: a token is computed from itself and those before it. Three
+shortcuts follow, and none changes a result:
+
+* Texts are cut after the longest, and classes of similar length are encoded together ([`encode_classes`]).
+* The last layer is computed for the end tokens alone.
+* A beginning that all classes share, [SOS, ctx_1..ctx_Mc] of unified contexts before the names, is the same for all of
+  them in every layer. It is encoded once, and its tokens serve each class as keys and values.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.clip.modeling_clip import CLIPEncoder, CLIPPreTrainedModel, CLIPTextEmbeddings, CLIPTextModel
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .class_feature_cache_vita_clip import ClassFeatureCache
 from .configuration_vita_clip import VitaClipTextConfig
-from .initialization_vita_clip import VitaClipPreTrainedModel
-from .layers_vita_clip import VitaClipAttention, VitaClipEncoderLayer, read_tokens
-from .shared_start_vita_clip import can_share_start, encode_beside_start
-from .text_lengths_vita_clip import trim_texts
+from .layers_vita_clip import (
+    PROMPT_STD,
+    LearnedPrompts,
+    PromptRows,
+    VitaClipAttention,
+    VitaClipEncoderLayer,
+    VitaClipPreTrainedModel,
+    in_graph,
+    read_tokens,
+)
+
+# The attention backends whose masks are tensors over queries and keys, which can be cut and put together.
+TENSOR_MASK_BACKENDS = ("eager", "sdpa")
+# The cost of one more group of classes, which starts every operation of every layer once more, in tokens of text whose
+# encoding takes as long. A fast device waits for the start, a CPU hardly does. Both are estimates: the grouping of
+# texts changes the time, and no result.
+GROUP_COST_ON_CPU, GROUP_COST_ELSEWHERE = 256, 8192
 
 
-class ClassPrompts(nn.Module):
+# ---- contexts and class names ----
+
+
+@dataclass(frozen=True)
+class ClassLayout:
     """
-    The learned contexts of the class names, and where they stand: `[SOS, ctx_1..ctx_Mc, name, ".", EOS]`, or as
-    `text_prompt_position` says. Sequences end with the longest class, not with CLIP's context of 77.
+    The places of contexts and own tokens in the sequences of C classes, with M_c contexts and at most S_n own tokens.
+
+    Args:
+        input_ids: `(C, S_n)`: own tokens, padded with the end token.
+        order: `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there.
+        end_positions: `(C, 1)`: the place of the end token.
+        lengths: of the C sequences, known without waiting for the device.
+        num_shared_tokens: the number of tokens with which all sequences begin alike; 0 if it is the start token at
+            most.
+    """
+
+    input_ids: torch.Tensor
+    order: torch.Tensor
+    end_positions: torch.Tensor
+    lengths: list[int]
+    num_shared_tokens: int
+
+
+class ClassPrompts(LearnedPrompts):
+    """
+    The learned contexts of the class names, and the layout of the model's own classes.
 
     Args:
         config: the text half of the configuration.
@@ -48,23 +97,19 @@ class ClassPrompts(nn.Module):
             if config.text_prompt_scope == "class":
                 shape = (len(self.label_token_ids), *shape)
             self.contexts = nn.Parameter(torch.empty(shape))
-        for name, tensor in self.token_layout().items():
+        for name, tensor in self._layout_tensors(self.label_token_ids).items():
             self.register_buffer(name, tensor, persistent=False)
-        self.feature_cache = ClassFeatureCache()
 
-    def train(self, mode: bool = True) -> "ClassPrompts":
-        """As in torch. Training may change weights in ways that torch does not count: kept features are forgotten."""
-        self.feature_cache.clear()
-        return super().train(mode)
-
-    def _apply(self, *args, **kwargs) -> "ClassPrompts":
-        # Behind `to()`, `half()`, `cuda()`: new weights may come to lie where the old ones were.
-        self.feature_cache.clear()
-        return super()._apply(*args, **kwargs)
+    def init_prompts(self) -> None:
+        """Contexts from N(0, 0.02), and the layout of the classes."""
+        for name, tensor in self._layout_tensors(self.label_token_ids).items():
+            init.copy_(getattr(self, name), tensor)
+        if self.num_contexts_rows:
+            init.normal_(self.contexts, std=PROMPT_STD)
 
     @property
     def num_contexts_rows(self) -> int:
-        """How many sets of contexts there are: one for each class, or one."""
+        """The number of sets of contexts: one for each class, or one."""
         if self.config.text_prompt_length == 0:
             return 0
         return len(self.label_token_ids) if self.config.text_prompt_scope == "class" else 1
@@ -80,15 +125,20 @@ class ClassPrompts(nn.Module):
                     "text_prompt_length."
                 )
 
-    def token_layout(self, label_token_ids: list[list[int]] | None = None) -> dict[str, torch.Tensor]:
-        """
-        How the sequences of classes are put together. With M_c contexts and C classes of at most S_n own tokens:
+    def layout(self, label_token_ids: list[list[int]] | None = None) -> ClassLayout:
+        """The layout of the model's own classes, or of others, which need unified contexts (or none)."""
+        device = self.input_ids.device
+        if label_token_ids is None:
+            classes = self.label_token_ids
+            tensors = {"input_ids": self.input_ids, "order": self.order, "end_positions": self.end_positions}
+        else:
+            classes = label_token_ids
+            tensors = {name: tensor.to(device) for name, tensor in self._layout_tensors(classes).items()}
+        lengths = [self.config.text_prompt_length + len(ids) for ids in classes]
+        return ClassLayout(**tensors, lengths=lengths, num_shared_tokens=self._count_shared_tokens(classes))
 
-        * `input_ids` `(C, S_n)`: own tokens, padded with the end token;
-        * `order` `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there;
-        * `end_positions` `(C, 1)`: where the end token is.
-        """
-        classes = self.label_token_ids if label_token_ids is None else label_token_ids
+    def _layout_tensors(self, classes: list[list[int]]) -> dict[str, torch.Tensor]:
+        """The tensors of a [`ClassLayout`]."""
         contexts = self.config.text_prompt_length
         longest = max((len(ids) for ids in classes), default=0)
         padded = [ids + [ids[-1]] * (longest - len(ids)) for ids in classes]
@@ -113,38 +163,21 @@ class ClassPrompts(nn.Module):
         contexts = self.config.text_prompt_length
         return {"end": contexts, "front": 0, "middle": contexts // 2}[self.config.text_prompt_position]
 
-    def num_shared_tokens(self, layout: dict[str, torch.Tensor]) -> int:
-        """With how many tokens all classes of a layout begin alike; 0 where it is the start token at most."""
+    def _count_shared_tokens(self, classes: list[list[int]]) -> int:
         if self.config.text_prompt_scope != "unified" or self._contexts_before_name == 0:
             return 0
-        if layout["input_ids"] is self.input_ids:  # known without waiting for the device
-            first = {ids[0] for ids in self.label_token_ids}
-        else:
-            first = set(layout["input_ids"][:, 0].tolist())
-        return 1 + self._contexts_before_name if len(first) == 1 else 0
+        return 1 + self._contexts_before_name if len({ids[0] for ids in classes}) == 1 else 0
 
-    @property
-    def own_layout(self) -> dict[str, torch.Tensor]:
-        """[`token_layout`] of the model's classes."""
-        return {"input_ids": self.input_ids, "order": self.order, "end_positions": self.end_positions}
-
-    def lengths(self, layout: dict[str, torch.Tensor]) -> list[int]:
-        """Of each class in a layout, contexts and own tokens together."""
-        if layout["end_positions"] is self.end_positions:  # known without waiting for the device
-            return [self.config.text_prompt_length + len(ids) for ids in self.label_token_ids]
-        return [end + 1 for end in layout["end_positions"][:, 0].tolist()]
-
-    def forward(
-        self, tokens: torch.Tensor, classes: slice | torch.Tensor, layout: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, classes: slice | torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """
-        Puts the contexts of classes in their places.
+        Puts contexts and tokens in their places.
 
         Args:
-            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. Not the embedding and ids, as
-                accelerate moves what a module is given to a device, and can move no module with offloaded weights.
-            classes: which of the classes, by number.
-            layout: by [`token_layout`]; of other classes than the model's own it needs unified contexts.
+            tokens: CLIP's embeddings of the classes' own tokens, `(C, S_n, D_t)`. They come in place of ids and the
+                embedding because accelerate moves a module's inputs to its device, and cannot move a module whose
+                weights are offloaded.
+            classes: the classes' numbers.
+            order: of these classes, see [`ClassLayout`].
 
         Returns:
             `(C, M_c + S_n, D_t)`.
@@ -157,16 +190,37 @@ class ClassPrompts(nn.Module):
         else:
             contexts = contexts.expand(tokens.shape[0], -1, -1)
         parts = torch.cat([contexts.to(tokens.dtype), tokens], dim=1)
-        return parts.take_along_dim(layout["order"][classes, : parts.shape[1], None], dim=1)
+        return parts.take_along_dim(order[:, : parts.shape[1], None], dim=1)
+
+
+# ---- the tower ----
+
+
+class VitaClipTextLayer(VitaClipEncoderLayer):
+    """A text layer: CLIP's, beside whose tokens those of a beginning may stand that all texts share."""
+
+    def forward(  # type: ignore[override]  # the shared tokens are a tensor: reentrant checkpoints see no other input
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        shared_tokens: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """As [`VitaClipEncoderLayer`]; `shared_tokens`, `(1, P, D_t)`, are keys and values behind each text's own."""
+        prompts = None
+        if shared_tokens is not None:
+            group, batch = torch.Size((1, 1, shared_tokens.shape[1])), torch.Size((len(hidden_states), 1))
+            prompts = PromptRows(shared_tokens[0], [group], batch)
+        return super().forward(hidden_states, attention_mask, prompts, **kwargs)
 
 
 class VitaClipTextEncoder(CLIPEncoder):
-    """CLIP's encoder, whose last layer is computed for the token that is read."""
+    """CLIP's encoder, whose last layer is computed for the end tokens alone."""
 
     def __init__(self, config: VitaClipTextConfig):
         nn.Module.__init__(self)
         self.config = config
-        self.layers = nn.ModuleList([VitaClipEncoderLayer(config) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([VitaClipTextLayer(config) for _ in range(config.num_hidden_layers)])
         self.gradient_checkpointing = False
 
     def forward(
@@ -180,24 +234,48 @@ class VitaClipTextEncoder(CLIPEncoder):
     ) -> torch.Tensor:
         """
         `(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`. The first `num_shared_tokens`,
-        the same in all texts, are computed once where that is possible.
+        the same in all texts, are computed once if [`can_share_beginning`].
         """
-        kwargs.pop("is_causal", None)  # transformers passes on the caller's or the config's; CLIP's is known here
-        wants_plain = all_tokens or attention_mask is not None
-        if num_shared_tokens and not wants_plain and can_share_start(self, len(hidden_states)):
-            return encode_beside_start(self, hidden_states, end_positions, num_shared_tokens, **kwargs)
+        kwargs.pop("is_causal", None)  # transformers passes the caller's or the config's; CLIP's is known here
+        plain = all_tokens or attention_mask is not None
+        if num_shared_tokens and not plain and self.can_share_beginning(len(hidden_states)):
+            return self._encode_beside_shared(hidden_states, end_positions, num_shared_tokens, **kwargs)
         causal_mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
         for layer in self.layers[: None if all_tokens else -1]:
             hidden_states = layer(hidden_states, causal_mask, is_causal=True, **kwargs)
         if all_tokens:
             return hidden_states
-        # The end token sees itself and all before it; what stands after it is padding.
+        # The end token sees itself and all before it; padding stands after it.
         places = torch.arange(hidden_states.shape[1], device=hidden_states.device)
         seen = (places <= end_positions).to(torch.long)
         if attention_mask is not None:
             seen = seen * attention_mask
         mask = create_bidirectional_mask(self.config, hidden_states[:, :1], seen, encoder_hidden_states=hidden_states)
         return self.layers[-1](hidden_states, mask, read_position=end_positions, is_causal=False, **kwargs)
+
+    def can_share_beginning(self, num_texts: int) -> bool:
+        """
+        Whether masks are tensors and there is no dropout, which differs between texts, nor a graph of fixed sizes.
+        """
+        drops = self.training and self.config.attention_dropout > 0
+        takes_mask = self.config._attn_implementation in TENSOR_MASK_BACKENDS
+        return num_texts > 1 and takes_mask and not drops and not in_graph()
+
+    def _encode_beside_shared(
+        self, hidden_states: torch.Tensor, end_positions: torch.Tensor, num_shared_tokens: int, **kwargs
+    ) -> torch.Tensor:
+        """`(N, P + S, D_t)`, of which the first P tokens are shared, -> the end tokens `(N, 1, D_t)`."""
+        shared, own = hidden_states[:1, :num_shared_tokens], hidden_states[:, num_shared_tokens:]
+        mask = create_causal_mask(self.config, hidden_states[:1], None, None, allow_is_causal_skip=False)
+        shared_mask = mask[..., :num_shared_tokens, :num_shared_tokens]
+        # A text's own tokens see all shared ones. As keys the shared tokens stand behind them: (1, 1, S, S + P).
+        own_mask = mask[..., num_shared_tokens:, :].roll(-num_shared_tokens, dims=-1)
+        for layer in self.layers[:-1]:
+            own = layer(own, own_mask, shared, is_causal=False, **kwargs)
+            shared = layer(shared, shared_mask, is_causal=False, **kwargs)
+        end_positions = end_positions - num_shared_tokens
+        end_mask = own_mask[0, 0, end_positions[:, 0]][:, None, None]  # (N, 1, 1, S + P)
+        return self.layers[-1](own, end_mask, shared, read_position=end_positions, is_causal=False, **kwargs)
 
 
 class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
@@ -236,15 +314,15 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
             attention_mask: `(N, S)`, 1 for real tokens. Padding on the right, CLIP's habit, needs none. One of queries
                 and keys, `(N, 1, S, S)`, is taken with `all_tokens` alone.
             position_ids: `(N, S)` or `(1, S)`.
-            inputs_embeds: token embeddings `(N, S, D_t)` instead of `input_ids`, with `end_positions`.
-            end_positions: where the end token is, `(N, 1)`; found in `input_ids` if not given.
-            all_tokens: compute the last layer for all positions, which nothing of the model reads.
-            num_shared_tokens: with how many tokens all of `inputs_embeds` begin alike: they may be computed once, and
-                are not where states or attentions of each text are recorded.
+            inputs_embeds: token embeddings `(N, S, D_t)` in place of `input_ids`, with `end_positions`.
+            end_positions: the place of the end token, `(N, 1)`; found in `input_ids` if not given.
+            all_tokens: computes the last layer for all positions, which the model itself does not read.
+            num_shared_tokens: the number of tokens with which all of `inputs_embeds` begin alike. They may be computed
+                once; if states or attentions of each text are recorded, they are not.
 
         Returns:
             `last_hidden_state` `(N, 1, D_t)`, or `(N, S, D_t)` with `all_tokens`, and `pooler_output` `(N, D_t)`, the
-            end token, both after the final layer norm. S is the longest text's length where lengths can be read.
+            end token, both after the final layer norm. S is the longest text's length if lengths can be read.
 
         Raises:
             ValueError: not one of `input_ids` and `inputs_embeds`, the latter without `end_positions`, or an
@@ -267,7 +345,8 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
                 )
         elif end_positions is None:
             raise ValueError("inputs_embeds need end_positions, the place of each text's end token.")
-        if self._is_recorded(kwargs):
+        flags = [f"output_{name}" for name in self._can_record_outputs]
+        if any(kwargs.get(flag, getattr(self.config, flag, False)) for flag in flags):
             num_shared_tokens = 0
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         hidden_states = self.encoder(
@@ -277,12 +356,111 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
         pooled = read_tokens(hidden_states, end_positions if all_tokens else 0)[:, 0]
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
-    def _is_recorded(self, kwargs: dict[str, Any]) -> bool:
-        """Whether transformers records what layers put out, which it is asked for by an argument or the config."""
-        flags = [f"output_{name}" for name in self._can_record_outputs]
-        return any(kwargs.get(flag, getattr(self.config, flag, False)) for flag in flags)
-
     def find_end_positions(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Where each text ends, `(N, S)` -> `(N, 1)`. An old config's end token 2 means the largest id, as in CLIP."""
+        """The end of each text, `(N, S)` -> `(N, 1)`. As in CLIP, the end token 2 of old configs is the largest id."""
         is_end = input_ids if self.eos_token_id == 2 else input_ids == self.eos_token_id
         return is_end.to(torch.int).argmax(dim=-1, keepdim=True)
+
+
+def trim_texts(end_positions: torch.Tensor, *per_token: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """Cuts `(N, S)` tensors after the longest text; in a graph, whose sizes are fixed, they stay as they are."""
+    if in_graph():
+        return list(per_token)
+    longest = int(end_positions.max()) + 1
+    return [tensor if tensor is None else tensor[:, :longest] for tensor in per_token]
+
+
+# ---- encoding of classes ----
+
+
+def encode_classes(
+    text_model: VitaClipTextModel,
+    class_prompts: ClassPrompts,
+    label_token_ids: list[list[int]] | None = None,
+    chunk_size: int = 512,
+) -> torch.Tensor:
+    """
+    The end tokens of classes with their learned contexts, `(C, D_t)`, encoded in groups of similar length.
+
+    Args:
+        text_model: CLIP's.
+        class_prompts: the contexts.
+        label_token_ids: other classes than the model's own; see [`ClassPrompts.layout`].
+        chunk_size: classes encoded at once, which bounds memory. It counts if no gradient is recorded or gradient
+            checkpointing is on; else the layers keep everything for the backward pass, in chunks or not.
+    """
+    layout = class_prompts.layout(label_token_ids)
+    checkpointing = text_model.training and text_model.encoder.layers[0].gradient_checkpointing
+    device = layout.input_ids.device  # buffers have their place even if weights are offloaded
+    limit = chunk_size if checkpointing or not torch.is_grad_enabled() else None
+    groups = groups_to_encode(layout.lengths, limit, device)
+    if len(groups) == 1:
+        # A single group has all classes in their order, and a slice copies nothing.
+        return _encode_group(text_model, class_prompts, layout, slice(None), max(layout.lengths))
+    pooled = []
+    for group in groups:
+        longest = max(layout.lengths[index] for index in group)
+        pooled.append(_encode_group(text_model, class_prompts, layout, torch.tensor(group, device=device), longest))
+    # The groups are a permutation of the classes; its inverse puts them back.
+    places = torch.tensor(list(chain.from_iterable(groups))).argsort()
+    return torch.cat(pooled)[places.to(pooled[0].device)]
+
+
+def _encode_group(
+    text_model: VitaClipTextModel,
+    class_prompts: ClassPrompts,
+    layout: ClassLayout,
+    classes: slice | torch.Tensor,
+    length: int,
+) -> torch.Tensor:
+    """The end tokens of `classes` of a layout, `(C, D_t)`, of which the longest is `length` tokens long."""
+    own_tokens = length - class_prompts.config.text_prompt_length
+    tokens = text_model.embeddings.token_embedding(layout.input_ids[classes, :own_tokens])
+    return text_model(
+        inputs_embeds=class_prompts(tokens, classes, layout.order[classes]),
+        end_positions=layout.end_positions[classes],
+        num_shared_tokens=layout.num_shared_tokens,
+    ).pooler_output
+
+
+def groups_to_encode(lengths: list[int], chunk_size: int | None, device: torch.device) -> list[list[int]]:
+    """
+    Texts by [`group_by_length`], in chunks of at most `chunk_size`. In a graph, which every group would make larger,
+    they all are one group.
+    """
+    if in_graph():
+        return [list(range(len(lengths)))]
+    groups = group_by_length(lengths, GROUP_COST_ON_CPU if device.type == "cpu" else GROUP_COST_ELSEWHERE)
+    size = chunk_size or max(len(lengths), 1)
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+
+
+def group_by_length(lengths: list[int], group_cost: int) -> list[list[int]]:
+    """
+    Texts of `lengths` tokens in groups, each to be padded to its own longest: the groups for which the sum of
+
+        group_cost + (texts of the group) * (length of its longest)
+
+    is least.
+
+    Returns:
+        For each group, from short to long, the positions in `lengths` of its texts, in their order.
+    """
+    count = Counter(lengths)
+    distinct = sorted(count)
+    # best[n]: the least cost of the texts of the n shortest lengths, and the begin of their last group.
+    best: list[tuple[int, int]] = [(0, 0)]
+    for end, longest in enumerate(distinct, start=1):
+        texts, choices = 0, []
+        for begin in reversed(range(end)):
+            texts += count[distinct[begin]]
+            choices.append((best[begin][0] + group_cost + texts * longest, begin))
+        best.append(min(choices))
+    groups: list[list[int]] = []
+    end = len(distinct)
+    while end:
+        begin = best[end][1]
+        members = set(distinct[begin:end])
+        groups.insert(0, [index for index, length in enumerate(lengths) if length in members])
+        end = begin
+    return groups

@@ -1,17 +1,14 @@
 """The same results however the model is run: attention backends, precision, checkpointing, compilation, replicas."""
 
-import copy
-import io
 import shutil
 import sys
-import weakref
 
 import pytest
 import torch
 from torch import nn
-from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, NUM_FRAMES, randomise, toy_clips, toy_model, toy_tokenizer
+from toy_vita_clip import ALL_PROMPTS_OFF, NUM_FRAMES, toy_clips, toy_model, toy_tokenizer
 
-from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel
+from vita_clip_hf import VitaClipForVideoClassification
 
 LAYERS, HEADS, TOKENS, WIDTH = 3, 4, 5, 32  # of the toy's vision tower; a class token and four patches
 PROMPTS = 1 + 8 + NUM_FRAMES  # summary, global, local
@@ -156,16 +153,13 @@ def test_clips_get_no_graph_that_nothing_needs(use_reentrant, switches):
 @torch.no_grad()
 def test_compiled_whole_without_a_recompilation_over_batch_sizes():
     torch.compiler.reset()
-    torch._dynamo.utils.counters.clear()
     model = toy_model()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     for batch in (1, 2):  # torch makes the batch size symbolic when it meets a second one
         logits_of(compiled, batch)
-    warm = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    for batch in range(1, 9):
-        torch.testing.assert_close(logits_of(compiled, batch), logits_of(model, batch))
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == warm
-    assert not torch._dynamo.utils.counters["graph_break"]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for batch in range(1, 9):
+            torch.testing.assert_close(logits_of(compiled, batch), logits_of(model, batch))
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -221,173 +215,7 @@ def test_replicas_of_data_parallel_give_logits_and_gradients(base_dtype):
     model.cast_base(base_dtype)
     expected = logits_of(model)
     with torch.no_grad():
-        # Weights of replicas are no parameters, so that nothing is bypassed, and bfloat16 rounds elsewhere.
         tolerance = {torch.float32: 1e-5, torch.bfloat16: 0.2}[base_dtype]
         torch.testing.assert_close(logits_of(replicate(model)), expected, atol=tolerance, rtol=0)
     replicate(model.train())(toy_clips(), labels=torch.tensor([0, 1])).loss.backward()
     assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
-
-
-# ---- kept class features ----
-
-
-@torch.no_grad()
-def test_class_features_are_encoded_once_while_weights_do_not_change(monkeypatch):
-    model = toy_model()
-    calls = []
-    encode = VitaClipModel._encode_classes
-    monkeypatch.setattr(VitaClipModel, "_encode_classes", lambda *args: calls.append(1) or encode(*args))
-    first = logits_of(model)
-    assert torch.equal(logits_of(model), first)
-    assert len(calls) == 1
-    model.class_prompts.contexts[0] += 1
-    assert not torch.equal(logits_of(model), first)
-    assert len(calls) == 2
-
-
-CHANGES = {
-    "an optimizer's step": lambda model: model.class_prompts.contexts.add_(1),
-    "load_state_dict": lambda model: model.load_state_dict(toy_model(seed=4).state_dict()),
-    "a change of precision and back": lambda model: model.to(torch.bfloat16).to(torch.float32),
-    "data that training wrote": lambda model: (model.train(), randomise_data(model), model.eval()),
-    "other labels": lambda model: model.set_labels(["x", "y", "z"], toy_tokenizer()),
-    "other frozen weights": lambda model: randomise(model.text_model, 3),
-    "another buffer": lambda model: model.text_model.embeddings.position_ids.add_(1),
-    "a tower's change of precision and back": lambda model: model.text_model.to(torch.bfloat16).to(torch.float32),
-    "another function of a module": lambda model: setattr(model.text_projection, "forward", lambda x: x[:, :20]),
-    "another module without weights": lambda model: setattr(layer_of(model).mlp, "activation_fn", nn.ReLU()),
-    "a hook": lambda model: model.text_projection.register_forward_hook(lambda module, inputs, output: 2 * output),
-}
-
-
-def layer_of(model: nn.Module) -> nn.Module:
-    return model.text_model.encoder.layers[0]
-
-
-def randomise_data(model: nn.Module) -> None:
-    """Changes weights without torch's counting it, as some distributed optimizers do."""
-    model.class_prompts.contexts.data.add_(1)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_class_features_are_encoded_anew_after(change):
-    model = toy_model()
-    before = model.get_class_features().pooler_output
-    change(model)
-    after = model.get_class_features().pooler_output
-    assert not torch.equal(after, before)
-    torch.testing.assert_close(after, model._encode_classes(None, 512), atol=0, rtol=0)
-
-
-def put_another_projection(model: nn.Module) -> None:
-    del model.text_projection  # the new one's weights may come to lie where the old one's were
-    model.text_projection = nn.Linear(24, 20, bias=False)
-
-
-def load_contexts_twice(model: nn.Module) -> None:
-    for _ in range(2):
-        contexts = {"contexts": torch.randn_like(model.class_prompts.contexts)}
-        model.class_prompts.load_state_dict(contexts, strict=False, assign=True)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("change", [put_another_projection, load_contexts_twice])
-def test_class_features_are_encoded_anew_where_other_weights_lie_at_the_same_address(change):
-    model = toy_model()
-    for _ in range(20):
-        model.get_class_features()
-        change(model)
-        torch.testing.assert_close(
-            model.get_class_features().pooler_output, model._encode_classes(None, 512), atol=0, rtol=0
-        )
-
-
-@torch.no_grad()
-def test_kept_class_features_keep_no_old_weights_and_stay_out_of_copies():
-    model = toy_model()
-    model.get_class_features()
-    old = weakref.ref(model.text_projection.weight)
-    model.text_projection = nn.Linear(24, 20, bias=False)
-    assert old() is None
-    model.get_class_features()
-    stored = io.BytesIO()
-    torch.save(model, stored)
-    stored.seek(0)
-    for copied in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
-        assert copied.class_prompts.feature_cache._kept is None
-        assert torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
-        copied.class_prompts.contexts += 1
-        assert not torch.equal(copied.get_class_features().pooler_output, model.get_class_features().pooler_output)
-
-
-@torch.no_grad()
-def test_class_features_follow_the_weights_of_torch_func():
-    class Features(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = toy_model()
-
-        def forward(self) -> torch.Tensor:
-            return self.model.get_class_features().pooler_output
-
-    module = Features().eval()
-    first = module.model.class_prompts.contexts
-    sets = torch.stack([first, first + 1])
-    module()
-
-    def features(contexts: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(module, {"model.class_prompts.contexts": contexts}, ())
-
-    together = torch.func.vmap(features)(sets)
-    torch.testing.assert_close(together, torch.stack([features(contexts) for contexts in sets]), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_writing_to_class_features_does_not_change_those_given_next(mode):
-    model = toy_model()
-    with mode():
-        given = model.get_class_features().pooler_output
-        expected = given.clone()
-        assert model.get_class_features().pooler_output is given, "kept, and not copied"
-        given[0] = 0
-        assert torch.equal(model.get_class_features().pooler_output, expected)
-
-
-@torch.no_grad()
-def test_class_features_follow_the_adapters_of_peft():
-    peft = pytest.importorskip("peft")
-    model = toy_model()
-
-    def features() -> torch.Tensor:
-        return model.get_class_features().pooler_output.clone()
-
-    bare = features()
-    settings = peft.LoraConfig(target_modules=r"text_model.*\.q_proj", init_lora_weights=False)
-    wrapped = peft.get_peft_model(model, settings).eval()
-    first = features()
-    wrapped.add_adapter("other", settings)
-    wrapped.set_adapter("other")
-    wrapped.eval()
-    other = features()
-    wrapped.base_model.set_adapter("default")
-    assert torch.equal(features(), first)
-    with wrapped.disable_adapter():
-        assert torch.equal(features(), bare)
-    assert torch.equal(features(), first)
-    layers = [layer for layer in model.modules() if isinstance(layer, peft.tuners.lora.LoraLayer)]
-    for layer in layers:
-        layer.merge(adapter_names=["other"])
-    torch.testing.assert_close(features(), other)
-    assert not torch.equal(first, bare)
-    assert not torch.allclose(first, other)
-
-
-def test_kept_class_features_carry_no_gradient_away_from_training():
-    model = toy_model()
-    with torch.no_grad():
-        model.get_class_features()
-    assert model.get_class_features().pooler_output.requires_grad
-    assert len(LABELS) == len(model.get_class_features().pooler_output)
-    with torch.inference_mode():
-        torch.testing.assert_close(model.get_class_features().pooler_output, model.get_class_features().pooler_output)

@@ -156,9 +156,9 @@ def test_without_contexts_any_class_can_be_encoded():
 @torch.no_grad()
 def test_chunks_give_the_same_features():
     model = toy_model()
-    whole = model._encode_classes(None, 3)
+    whole = model._encode_classes(chunk_size=3)
     for chunk_size in (1, 2):
-        torch.testing.assert_close(model._encode_classes(None, chunk_size), whole)
+        torch.testing.assert_close(model._encode_classes(chunk_size=chunk_size), whole)
 
 
 def test_with_gradients_all_classes_are_encoded_at_once():

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 from vita_clip_hf.modeling.adapter_storage_vita_clip import is_prompt
-from vita_clip_hf.modeling.initialization_vita_clip import visual_prompt_bound
+from vita_clip_hf.modeling.vision_vita_clip import visual_prompt_bound
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
 
@@ -254,7 +254,7 @@ def test_weights_offloaded_to_disk_give_the_same_logits(full, tmp_path, offloade
 @pytest.mark.parametrize("scope", ["class", "unified"])
 def test_an_offloaded_model_encodes_its_classes(monkeypatch, scope):
     accelerate = pytest.importorskip("accelerate")
-    monkeypatch.setattr("vita_clip_hf.modeling.text_lengths_vita_clip.GROUP_COST_ON_CPU", 0)  # several groups
+    monkeypatch.setattr("vita_clip_hf.modeling.text_vita_clip.GROUP_COST_ON_CPU", 0)  # several groups
     model = toy_model(text_prompt_scope=scope)
     expected = model.get_class_features().pooler_output
     accelerate.cpu_offload(model, execution_device=torch.device("cpu"))

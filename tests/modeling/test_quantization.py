@@ -10,10 +10,11 @@ from absent import without
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
+from transformers.models.clip.modeling_clip import CLIPMLP
 from transformers.utils import is_torchao_available
-from vita_clip_hf.modeling.activations_vita_clip import QuickGELU, VitaClipMLP
 from vita_clip_hf.modeling.adapter_storage_vita_clip import ADAPTER_FILE, is_prompt
 from vita_clip_hf.modeling.adapter_vita_clip import load_adapter_weights
+from vita_clip_hf.modeling.layers_vita_clip import QuickGELU
 
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
@@ -102,7 +103,7 @@ def test_without_quantization_nothing_is_kept_in_float32(checkpoints):
 def test_the_mlp_reaches_quantized_products_by_their_modules(checkpoints):
     model = load(checkpoints / "adapter", "int8 dynamic")
     mlp = model.vision_model.encoder.layers[0].mlp
-    assert isinstance(mlp, VitaClipMLP)
+    assert isinstance(mlp, CLIPMLP)
     assert type(mlp.activation_fn) is QuickGELU
     assert not mlp._can_fold_slope(torch.randn(1, 2, model.config.vision_config.hidden_size))
     plain = VitaClipModel.from_pretrained(checkpoints / "adapter").vision_model.encoder.layers[0].mlp
