@@ -1,4 +1,4 @@
-"""What every test may rely on: no network, one thread per parallel worker, and the shared folder by name."""
+"""What all tests share: no network, one thread per parallel worker, odd addresses, the shared folder by name."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def odd_addresses():
+    """Loaded weights lie at odd addresses (`odd_addresses.py`): compare with `tolerance.assert_computed_equal`."""
+    from odd_addresses import load_at_odd_addresses
+
+    from vita_clip_hf import VitaClipModel
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VitaClipModel, "from_pretrained", load_at_odd_addresses(VitaClipModel.from_pretrained.__func__))
+        yield
 
 
 @pytest.fixture(scope="session")

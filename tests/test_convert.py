@@ -85,7 +85,7 @@ def test_round_trip_is_exact(golden):
     original = vita_clip_to_original(model)
     assert original.keys() == golden.state.keys()
     for name, tensor in tensors_from_original(original).items():
-        torch.testing.assert_close(tensor, model.state_dict()[name], atol=0, rtol=0)
+        assert torch.equal(tensor, model.state_dict()[name]), name
 
 
 def test_keys_with_the_checkpoints_prefix_are_accepted():

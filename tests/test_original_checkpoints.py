@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from golden_files import GOLDEN_NAMES, load_golden
+from tolerance import assert_computed_equal, assert_stored_equal
 from toy_checkpoint import toy_adapter_on, toy_processor
 from toy_vita_clip import LABELS, save_toy_clip, toy_clips
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
@@ -48,12 +49,10 @@ class TestConversion:
         assert (tmp_path / "out" / ADAPTER_FILE).is_file()
         assert not (tmp_path / "out" / "model.safetensors").exists()
         converted = VitaClipModel.from_pretrained(tmp_path / "out")
-        expected = trained.state_dict()
-        assert converted.state_dict().keys() == expected.keys()
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in converted.state_dict().items())
+        assert_stored_equal(converted.state_dict(), trained.state_dict())
         assert converted.config.label_names == LABELS
         with torch.no_grad():
-            assert torch.equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
+            assert_computed_equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
 
     def test_the_report_says_what_was_written(self, original, base, trained, tmp_path):
         report = str(convert_checkpoint(original, base, LABELS, tmp_path / "out"))
@@ -71,8 +70,9 @@ class TestConversion:
         assert "differs by up to 0.5, in vision_model.post_layernorm.bias" in str(report)
         assert not (tmp_path / "out" / ADAPTER_FILE).exists()
         converted = VitaClipModel.from_pretrained(tmp_path / "out")
+        assert_stored_equal(converted.state_dict(), trained.state_dict())
         with torch.no_grad():
-            assert torch.equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
+            assert_computed_equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
 
     def test_a_backbone_of_other_sizes_becomes_a_full_checkpoint(self, trained, original, tmp_path):
         other = save_toy_clip(tmp_path / "other", num_hidden_layers=2)
@@ -80,8 +80,7 @@ class TestConversion:
         assert (report.is_adapter, report.max_difference, report.has_processor) == (False, None, False)
         assert "text_config.num_hidden_layers is 3, the base's 2" in str(report)
         assert "save a VitaClipProcessor into the folder" in str(report)
-        converted = VitaClipModel.from_pretrained(tmp_path / "out").state_dict()
-        assert all(torch.equal(tensor, converted[name]) for name, tensor in trained.state_dict().items())
+        assert_stored_equal(VitaClipModel.from_pretrained(tmp_path / "out").state_dict(), trained.state_dict())
 
     def test_a_patch_bias_is_folded_and_then_the_backbone_is_another(self, base, trained, tmp_path):
         weights = vita_clip_to_original(trained)
@@ -102,8 +101,9 @@ class TestConversion:
         original = write_original(trained, tmp_path / "original.pth")
         convert_checkpoint(original, base, LABELS, tmp_path / "out")
         converted = VitaClipModel.from_pretrained(tmp_path / "out")
+        assert_stored_equal(converted.state_dict(), trained.state_dict())
         with torch.no_grad():
-            assert torch.equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
+            assert_computed_equal(converted(toy_clips()).logits_per_video, trained(toy_clips()).logits_per_video)
 
     def test_the_place_of_the_class_name_can_be_told(self, original, base, tmp_path):
         convert_checkpoint(original, base, LABELS, tmp_path / "out", text_prompt_position="middle")
@@ -146,9 +146,7 @@ class TestWayBack:
     def test_there_and_back_is_exact(self, original, base, tmp_path):
         convert_checkpoint(original, base, LABELS, tmp_path / "out")
         again = write_original(VitaClipModel.from_pretrained(tmp_path / "out"), tmp_path / "again.pth")
-        first, second = read_original(original), read_original(again)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+        assert_stored_equal(read_original(again), read_original(original))
 
     def test_the_file_has_the_released_layout(self, original, trained):
         content = torch.load(original, weights_only=True)

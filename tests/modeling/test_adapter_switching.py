@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from tolerance import assert_computed_equal, assert_stored_equal
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, NUM_FRAMES, save_toy_clip, toy_clips, toy_model, toy_tokenizer
 from transformers import CLIPModel
@@ -64,18 +65,20 @@ def alone(folder) -> torch.Tensor:
     return logits_of(VitaClipModel.from_pretrained(folder))
 
 
-def test_switching_gives_what_each_gives_alone_bit_for_bit(saved, both):
-    expected = {"default": alone(saved / "a"), "b": alone(saved / "b")}
+def test_switching_gives_what_each_gives_alone(saved, both):
+    models = {"default": VitaClipModel.from_pretrained(saved / "a"), "b": VitaClipModel.from_pretrained(saved / "b")}
+    expected = {name: logits_of(model) for name, model in models.items()}
     for switch in range(100):
         name = ("default", "b")[switch % 2]
         both.set_adapter(name)
-        assert torch.equal(logits_of(both), expected[name])
+        assert_computed_equal(logits_of(both), expected[name])
+        assert_stored_equal(both.state_dict(), models[name].state_dict())
 
 
 def test_the_one_that_was_loaded_last_is_active(saved, both):
     assert both.active_adapters() == ["b"]
     assert both.adapter_names == ["b", "default"]
-    assert torch.equal(logits_of(both), alone(saved / "b"))
+    assert_computed_equal(logits_of(both), alone(saved / "b"))
 
 
 def test_the_configuration_follows_the_active_adapter(saved, both):
@@ -131,7 +134,9 @@ def test_saving_writes_the_active_adapter(saved, both, tmp_path):
     for name, folder in (("default", "a"), ("b", "b")):
         both.set_adapter(name)
         both.save_pretrained(tmp_path / name)
-        assert torch.equal(alone(tmp_path / name), alone(saved / folder))
+        written, read = (VitaClipModel.from_pretrained(path) for path in (tmp_path / name, saved / folder))
+        assert_stored_equal(written.state_dict(), read.state_dict())
+        assert_computed_equal(logits_of(written), logits_of(read))
 
 
 def test_each_adapter_is_trained_on_its_own(saved, both):
@@ -139,9 +144,9 @@ def test_each_adapter_is_trained_on_its_own(saved, both):
     optimizer = torch.optim.SGD([weight for weight in both.parameters() if weight.requires_grad], lr=0.1)
     both.train()(toy_clips(), labels=torch.tensor([0, 1])).loss.backward()
     optimizer.step()
-    assert not torch.equal(logits_of(both), alone(saved / "a"))
+    assert (logits_of(both) - alone(saved / "a")).abs().max() > 0.01
     both.set_adapter("b")
-    assert torch.equal(logits_of(both), alone(saved / "b"))
+    assert_computed_equal(logits_of(both), alone(saved / "b"))
     assert all(weight.grad is None for weight in both.parameters() if weight.requires_grad)
 
 
@@ -158,7 +163,9 @@ def test_all_adapters_go_where_the_model_goes(saved, both):
     both.to(torch.bfloat16)
     both.set_adapter("b")
     assert {weight.dtype for weight in both.parameters()} == {torch.bfloat16}
-    assert torch.equal(logits_of(both), logits_of(VitaClipModel.from_pretrained(saved / "b", dtype=torch.bfloat16)))
+    expected = VitaClipModel.from_pretrained(saved / "b", dtype=torch.bfloat16)
+    assert_stored_equal(both.state_dict(), expected.state_dict())
+    assert_computed_equal(logits_of(both), logits_of(expected), torch.bfloat16)
 
 
 def test_the_attention_backend_holds_for_all_adapters(saved, both):
@@ -166,7 +173,7 @@ def test_the_attention_backend_holds_for_all_adapters(saved, both):
     both.set_adapter("default")
     assert both.vision_model.encoder.layers[0].prompts.summary_attn.config._attn_implementation == "eager"
     expected = VitaClipModel.from_pretrained(saved / "a", attn_implementation="eager")
-    assert torch.equal(logits_of(both), logits_of(expected))
+    assert_computed_equal(logits_of(both), logits_of(expected))
 
 
 def test_training_mode_holds_for_all_adapters(both):
@@ -189,7 +196,7 @@ def test_a_copy_has_adapters_of_its_own(saved, both):
     with torch.no_grad():
         other.class_prompts.contexts.zero_()
     both.set_adapter("default")
-    assert torch.equal(logits_of(both), alone(saved / "a"))
+    assert_computed_equal(logits_of(both), alone(saved / "a"))
     assert other.vision_model.encoder.layers[0].prompts.config is other.config.vision_config
 
 
@@ -197,14 +204,14 @@ def test_a_full_checkpoint_takes_adapters_of_its_base(saved, tmp_path):
     VitaClipModel.from_pretrained(saved / "a").save_pretrained(tmp_path / "full", adapter_only=False)
     model = VitaClipModel.from_pretrained(tmp_path / "full")
     model.load_adapter(saved / "b", "b")
-    assert torch.equal(logits_of(model), alone(saved / "b"))
+    assert_computed_equal(logits_of(model), alone(saved / "b"))
 
 
 def test_the_classifier_switches_too(saved):
     model = VitaClipForVideoClassification.from_pretrained(saved / "a").eval()
     model.load_adapter(saved / "b", "b")
     with torch.no_grad():
-        assert torch.equal(model(toy_clips()).logits, alone(saved / "b"))
+        assert_computed_equal(model(toy_clips()).logits, alone(saved / "b"))
 
 
 # ---- none ----
@@ -219,12 +226,12 @@ def test_without_adapters_it_is_the_base_averaged_over_frames(saved, both):
     frames = clip.get_image_features(toy_clips().flatten(0, 1)).pooler_output.unflatten(0, (2, NUM_FRAMES))
     with both.disable_adapter():
         assert both.active_adapters() == []
-        assert torch.equal(logits_of(both), logits_of(expected))
-        torch.testing.assert_close(both.get_video_features(toy_clips()).pooler_output, frames.mean(dim=1))
+        assert_computed_equal(logits_of(both), logits_of(expected))
+        assert_computed_equal(both.get_video_features(toy_clips()).pooler_output, frames.mean(dim=1))
         assert fingerprint(both.state_dict()) == fingerprint(clip.state_dict())
         assert torch.equal(both.logit_scale, clip.logit_scale)
     assert both.active_adapters() == ["b"]
-    assert torch.equal(logits_of(both), alone(saved / "b"))
+    assert_computed_equal(logits_of(both), alone(saved / "b"))
 
 
 def test_the_adapter_comes_back_after_an_error(both):
@@ -240,15 +247,15 @@ def test_disabling_twice_is_disabling_once(saved, both):
     both.disable_adapters()
     both.enable_adapters()
     both.enable_adapters()
-    assert torch.equal(logits_of(both), alone(saved / "b"))
+    assert_computed_equal(logits_of(both), alone(saved / "b"))
 
 
 def test_new_prompts_on_a_plain_clip_can_be_put_off_too(saved):
     model = toy_adapter_on(saved / "base")
     before = logits_of(model)
     with model.disable_adapter():
-        assert not torch.equal(logits_of(model), before)
-    assert torch.equal(logits_of(model), before)
+        assert (logits_of(model) - before).abs().max() > 0.01
+    assert_computed_equal(logits_of(model), before)
 
 
 # ---- errors, after which the model is as it was ----
@@ -258,7 +265,7 @@ def test_an_adapter_of_another_base_is_an_error(saved, both):
     before, config = logits_of(both), both.config.to_dict()
     with pytest.raises(ValueError, match="trained on another base"):
         both.load_adapter(saved / "foreign", "foreign")
-    assert torch.equal(logits_of(both), before)
+    assert_computed_equal(logits_of(both), before)
     assert both.config.to_dict() == config
     assert (both.adapter_names, both.active_adapters()) == (["b", "default"], ["b"])
 
@@ -281,9 +288,9 @@ def test_the_active_adapter_cannot_be_deleted_and_others_can(saved, both):
     both.set_adapter("default")
     both.delete_adapter("b")
     assert both.adapter_names == ["default"]
-    assert torch.equal(logits_of(both), alone(saved / "a"))
+    assert_computed_equal(logits_of(both), alone(saved / "a"))
     both.load_adapter(saved / "b", "b")
-    assert torch.equal(logits_of(both), alone(saved / "b"))
+    assert_computed_equal(logits_of(both), alone(saved / "b"))
 
 
 def test_a_folder_without_an_adapter_is_an_error(saved, both, tmp_path):
@@ -308,7 +315,7 @@ def test_nothing_of_this_needs_peft(saved, monkeypatch):
     model = VitaClipModel.from_pretrained(saved / "a")
     model.load_adapter(saved / "b", "b")
     model.set_adapter(["default"])
-    assert torch.equal(logits_of(model), alone(saved / "a"))
+    assert_computed_equal(logits_of(model), alone(saved / "a"))
 
 
 def test_a_model_with_random_weights_has_one_adapter():

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from absent import without
+from tolerance import assert_computed_equal
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
@@ -131,7 +132,7 @@ def test_an_adapter_of_a_quantized_model_goes_on_the_base_as_it_is(checkpoints, 
         stored["base_model_fingerprint"]
         == json.loads((checkpoints / "adapter" / "config.json").read_text())["base_model_fingerprint"]
     )
-    assert torch.equal(outputs_of(VitaClipModel.from_pretrained(tmp_path)).logits_per_video, expected)
+    assert_computed_equal(outputs_of(VitaClipModel.from_pretrained(tmp_path)).logits_per_video, expected)
 
 
 def test_prompts_begun_on_a_quantized_clip_are_saved_without_a_fingerprint(checkpoints, tmp_path):
@@ -146,9 +147,9 @@ def test_adapters_are_switched_on_a_quantized_base(checkpoints, caplog):
     model = load(checkpoints / "adapter", "int8 dynamic")
     before = outputs_of(model).logits_per_video
     model.load_adapter(checkpoints / "adapter", adapter_name="again")
-    assert torch.equal(outputs_of(model).logits_per_video, before)
+    assert_computed_equal(outputs_of(model).logits_per_video, before)
     with model.disable_adapter():
-        assert not torch.equal(outputs_of(model).logits_per_video, before)
+        assert (outputs_of(model).logits_per_video - before).abs().max() > 0.01
 
 
 # ---- what is refused ----
