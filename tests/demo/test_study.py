@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from tolerance import TOLERANCE
 from transformers.utils import is_torchao_available
 
 from vita_clip_hf import VitaClipForVideoClassification
@@ -17,6 +18,7 @@ from vita_clip_hf.demo.splits import Split
 SMALL = Recipe(
     train_clips=28, test_clips=28, unseen_looks_clips=28, unseen_motions_clips=16, steps=2, batch_size=4, num_frames=4
 )
+SAME_LOGITS = 100 * TOLERANCE[torch.float32]  # CLIP's logits are cosines times at most 100
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -35,7 +37,7 @@ def test_results_hold_both_models_on_every_split(output):
             assert 0 <= figures["top_1"] <= figures["top_5"] <= 1
             assert 0 <= figures["within_pairs"] <= 1
     assert results["vita_clip"]["test"]["chance_top_1"] == pytest.approx(1 / len(MOTIONS))
-    assert results["adapter"]["max_logit_difference_after_reload"] == 0
+    assert results["adapter"]["max_logit_difference_after_reload"] < SAME_LOGITS
     assert results["recipe"]["steps"] == SMALL.steps
 
 
@@ -104,7 +106,8 @@ def test_each_precision_has_a_loss_curve_and_an_adapter_that_float32_reads(tmp_p
     for name, precision in precisions.PRECISIONS.items():
         row = by_name[name]
         assert [step for step, _ in row["losses"]] == [1, 2]
-        assert (row["largest_logit_difference"] == 0) == (precision in (Precision(), Precision(other_seed=True)))
+        in_float32 = precision in (Precision(), Precision(other_seed=True))
+        assert (row["largest_logit_difference"] < SAME_LOGITS) == in_float32
         if not precision.other_seed:
             assert start[name] == pytest.approx(start["float32"], rel=0.05)
     assert len(set(start.values())) == len(rows)  # no two of them are the same run

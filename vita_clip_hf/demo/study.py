@@ -140,7 +140,7 @@ def _largest_difference(
     model: VitaClipModel, split: Split, processor: VitaClipProcessor, expected: torch.Tensor
 ) -> float:
     difference = (predict_logits(model, split.clips, processor) - expected).abs().max().item()
-    if difference != 0.0:
+    if difference > 1e-3:  # logits are up to 100; weights that lie elsewhere in memory change less than 1e-5 of that
         raise RuntimeError(f"Loaded back from disk, the adapter gives logits that differ by up to {difference}.")
     return difference
 
