@@ -1,5 +1,5 @@
 """
-Checkpoints that version 0.1.0 wrote, before the files of `modeling/` were ordered anew: read as that version read them.
+Checkpoints that version 0.1.0 wrote, before `modeling/` was ordered anew: loaded as that version loaded them.
 `checkpoints_0_1/make.py` says how they were made.
 """
 
@@ -47,7 +47,9 @@ def test_every_tensor_is_bit_equal_and_logits_are_the_same(name, cls):
 
 def test_what_is_saved_again_is_what_was_stored(tmp_path):
     VitaClipModel.from_pretrained(FOLDER / "full_float32").save_pretrained(tmp_path / "full")
-    before, after = (load_file(folder / "model.safetensors") for folder in (FOLDER / "full_float32", tmp_path / "full"))
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (FOLDER / "full_float32", tmp_path / "full")
+    )
     assert before.keys() == after.keys()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 

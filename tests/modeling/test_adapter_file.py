@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, save_toy_clip, toy_clips, toy_model, toy_tokenizer
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel, CLIPVisionConfig
-from vita_clip_hf.modeling import adapter_vita_clip
-from vita_clip_hf.modeling.adapter_storage_vita_clip import (
+from vita_clip_hf.modeling import checkpoint_vita_clip
+from vita_clip_hf.modeling.adapter_file_vita_clip import (
     ADAPTER_FILE,
     dequantize_rows,
     fingerprint,
@@ -176,7 +176,7 @@ def test_an_interrupted_save_leaves_the_old_files(adapter, trained, monkeypatch)
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(adapter_vita_clip, "copy_code", fail)
+    monkeypatch.setattr(checkpoint_vita_clip, "copy_code", fail)
     with pytest.raises(KeyboardInterrupt):
         toy_adapter_on(trained.config.base_model_name_or_path, seed=9).save_pretrained(adapter)
     assert files_of(adapter) == before

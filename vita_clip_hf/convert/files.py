@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from .convert import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
-from .labels import load_labels
-from .modeling.adapter_storage_vita_clip import is_prompt
-from .modeling.adapter_vita_clip import locate_base
-from .modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
-from .modeling.labels_vita_clip import tokenize_labels
-from .modeling.modeling_vita_clip import VitaClipModel
-from .modeling.processing_vita_clip import VitaClipProcessor
+from ..labels import load_labels
+from ..modeling.adapter_file_vita_clip import is_prompt, written_whole
+from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
+from ..modeling.labels_vita_clip import tokenize_labels
+from ..modeling.modeling_vita_clip import VitaClipModel
+from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
+from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
 PREFIX = "module."
 # The released checkpoints start from OpenAI's weights, which the base's are bit for bit. This leaves room for one
@@ -181,10 +181,8 @@ def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
     path = Path(path)
     weights = vita_clip_to_original(model)
     weights.update(_derived_tensors(model))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
     return path
 
 

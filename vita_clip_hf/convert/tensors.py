@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from .modeling.adapter_storage_vita_clip import check_same_tensors
-from .modeling.configuration_vita_clip import VitaClipConfig
-from .modeling.modeling_vita_clip import VitaClipModel
+from ..modeling.adapter_file_vita_clip import check_same_tensors
+from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.modeling_vita_clip import VitaClipModel
 
 # Their name, our name. A layer's own names stand under `visual.blocks.{i}.` and `textual.transformer.resblocks.{i}.`.
 VISION_NAMES = {
