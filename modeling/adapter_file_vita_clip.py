@@ -121,9 +121,11 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         yield written
         if target.is_file() and written.is_dir():
             raise OSError(f"{target} is a file; expected a folder to save into.")
+        if target.is_dir() and written.is_file():
+            raise OSError(f"{target} is a folder; expected a file to write.")
         if written.is_dir():
             target.mkdir(exist_ok=True)
-        elif written.is_file():
+        else:
             os.replace(written, target)
         for file in sorted(file for file in written.rglob("*") if file.is_file()):
             place = target / file.relative_to(written)

@@ -102,6 +102,7 @@ class SwitchesAdapters:
     config: VitaClipConfig
     logit_scale: nn.Parameter
     state_dict: Callable[..., dict[str, torch.Tensor]]
+    named_parameters: Callable[..., Iterator[tuple[str, nn.Parameter]]]
     _active_adapter: str | None = DEFAULT_ADAPTER
     _last_adapter: str = DEFAULT_ADAPTER
 

@@ -91,7 +91,9 @@ def push_to_hub(
         if processor is not None:
             processor.save_pretrained(folder)
         commit = {"commit_message": commit_message, "commit_description": commit_description}
-        return _upload(folder, repo_id, card or render_card, api, revision=revision, create_pr=create_pr, **commit)
+        return _upload(
+            Path(folder), repo_id, card or render_card, api, revision=revision, create_pr=create_pr, **commit
+        )
 
 
 def publish(
@@ -181,14 +183,14 @@ def _create_repo(api: HfApi, repo_id: str, private: bool | None, revision: str |
 
 
 def _upload(
-    folder: str | os.PathLike, repo_id: str, card: CardRenderer, api: HfApi, revision: str | None, **commit: Any
+    folder: Path, repo_id: str, card: CardRenderer, api: HfApi, revision: str | None, **commit: Any
 ) -> CommitInfo:
     """A saved checkpoint to a repository that exists; the card is written into the folder."""
     ignored = ["*/*"]  # the patterns would match in sub-folders too
     if has_own_card(api, repo_id, revision):
         ignored.append(CARD_FILE)
     else:
-        (Path(folder) / CARD_FILE).write_text(card(Path(folder), repo_id), encoding="utf-8")
+        (folder / CARD_FILE).write_text(card(folder, repo_id), encoding="utf-8")
     commit["commit_message"] = commit.get("commit_message") or "Upload model"
     return api.upload_folder(
         repo_id=repo_id,
