@@ -70,12 +70,12 @@ class PromptSet:
         dtype = model.logit_scale.dtype
         for (holder, place), part in zip(places_of_prompts(model), self.parts, strict=True):
             if part is not None:
-                _fit(part, model, next(holder.parameters()).device, dtype)
+                part = _fit(part, model, next(holder.parameters()).device, dtype)
             setattr(holder, place.name, part)
         model.drop_class_features()
 
 
-def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype: torch.dtype) -> None:
+def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Moves a part, and gives it the model's mode and its configuration, which says the attention backend."""
     module = nn.ParameterList([part]) if isinstance(part, nn.Parameter) else part
     if device.type != "meta":  # weights of a layer that is offloaded do not say where it runs
@@ -85,6 +85,7 @@ def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype
     for inner in module.modules():
         if hasattr(inner, "config"):
             inner.config = getattr(model.config, inner.config.base_config_key)
+    return module[0] if isinstance(module, nn.ParameterList) else module
 
 
 def _fields_of(config: VitaClipConfig) -> dict[str, Any]:
@@ -211,12 +212,12 @@ class SwitchesAdapters:
         if self._active_adapter is None:
             return
         bare = PromptSet.empty(self, {**_fields_of(self.config), **NO_PROMPTS})
-        scale = self.logit_scale.item() if self._base_logit_scale is None else self._base_logit_scale
+        scale = self.logit_scale if self._base_logit_scale is None else torch.tensor(self._base_logit_scale)
         self._last_adapter = self._active_adapter
         self._park_active()
         bare.put_on(self)
         with torch.no_grad():
-            self.logit_scale.fill_(scale)
+            self.logit_scale.copy_(scale)
 
     def enable_adapters(self) -> None:
         """Puts the adapter back on that was active before [`disable_adapters`]."""
