@@ -46,18 +46,15 @@ PUSH_ARGUMENTS = (
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 Loaded = tuple[Any, dict]  # a model, and transformers' report of missing and unexpected tensors
+Load = Callable[..., Loaded]
+Labels = list[str] | None
 
 
 # ---- load ----
 
 
 def load_model(
-    cls: type,
-    load_weights: Callable[..., Loaded],
-    name_or_path: str | os.PathLike,
-    config: VitaClipConfig | CLIPConfig | str | os.PathLike | None,
-    tokenizer: Any,
-    kwargs: dict[str, Any],
+    cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
 ) -> Any:
     """
     `VitaClipModel.from_pretrained`: of a CLIP it starts new prompts, an adapter it puts on its base, and a full
@@ -92,12 +89,7 @@ def load_model(
 
 
 def _start_from_clip(
-    load: Callable[..., Loaded],
-    name: str,
-    config: VitaClipConfig,
-    labels: list[str] | None,
-    tokenizer: Any,
-    hub: dict[str, Any],
+    load: Load, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
 ) -> Loaded:
     """New prompts on a CLIP checkpoint."""
     path = locate_base(name)
@@ -119,13 +111,7 @@ def _start_from_clip(
 
 
 def _load_trained(
-    load: Callable[..., Loaded],
-    path: str,
-    config: VitaClipConfig,
-    stored: VitaClipConfig,
-    labels: list[str] | None,
-    tokenizer: Any,
-    hub: dict[str, Any],
+    load: Load, path: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -145,9 +131,7 @@ def _load_trained(
     return model, info
 
 
-def _load_adapter(
-    load: Callable[..., Loaded], path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]
-) -> Loaded:
+def _load_adapter(load: Load, path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
     if config.base_model_name_or_path is None:
         raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
@@ -236,7 +220,7 @@ def _commit_of(name_or_path: str, hub: dict[str, Any]) -> str | None:
     return found[1] if found else None
 
 
-def _requested_labels(kwargs: dict[str, Any]) -> list[str] | None:
+def _requested_labels(kwargs: dict[str, Any]) -> Labels:
     """The class names in `id2label` or `label2id`, which are taken out of `kwargs`."""
     id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
     if id2label is None and label2id is None:

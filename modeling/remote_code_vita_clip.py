@@ -15,7 +15,8 @@ from .configuration_vita_clip import VitaClipConfig
 if TYPE_CHECKING:
     # Never executed. When transformers loads a class by trust_remote_code, it fetches every file that is imported in
     # the text of the class's file, and so on from there. By these lines a model that came that way has the files of
-    # its pipeline and processor too, and is whole when it is saved again.
+    # its pipeline, processor and CPU kernels too, and is whole when it is saved again.
+    from .cpu_vita_clip import use_cpu_kernels  # noqa: F401
     from .pipeline_vita_clip import ZeroShotVideoClassificationPipeline  # noqa: F401
     from .processing_vita_clip import VitaClipProcessor  # noqa: F401
 
