@@ -15,18 +15,12 @@ from transformers.models.clip.modeling_clip import CLIPModel
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
-from .adapter_storage_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_prompt
-from .adapter_switching_vita_clip import SwitchesAdapters
-from .adapter_vita_clip import (
-    load_model,
-    load_tokenizer,
-    resample_prompts,
-    save_model,
-)
+from .adapter_file_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_learned, is_prompt
+from .adapters_vita_clip import SwitchesAdapters
+from .checkpoint_vita_clip import load_model, load_tokenizer, resample_prompts, save_model
 from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .layers_vita_clip import VitaClipPreTrainedModel, in_graph
-from .publishing_vita_clip import HUB_UPLOAD_ARGUMENTS, PublishesToHub
 from .quantization_vita_clip import modules_of_prompts
 from .text_vita_clip import ClassPrompts, VitaClipTextModel, encode_classes
 from .vision_vita_clip import VitaClipVisionModel, as_clips
@@ -76,7 +70,7 @@ class VitaClipVideoFeatures(BaseModelOutputWithPooling):
     frame_embeds: torch.Tensor | None = None
 
 
-class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, CLIPModel):
+class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     """
     CLIP with Vita-CLIP's prompts on both sides. Parameters inherited from CLIP keep their names and are frozen.
 
@@ -123,10 +117,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
     def freeze_base(self) -> None:
         """Leaves a gradient to what Vita-CLIP learns: prompts, contexts, temporal embedding and `logit_scale`."""
         for name, parameter in self.named_parameters():
-            learned = is_prompt(name)
-            if ".cls_projection." in name:
-                learned = self.config.train_cls_projection
-            parameter.requires_grad_(learned)
+            parameter.requires_grad_(is_learned(name, self.config))
 
     def cast_base(self, dtype: torch.dtype) -> None:
         """
@@ -438,7 +429,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike,
-        *model_args,
+        *,
         config: VitaClipConfig | str | os.PathLike | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs,
@@ -458,9 +449,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             OSError: a file is missing.
             ValueError: an adapter does not fit its base, labels are not valid, or torchao cannot quantize so here.
         """
-        return load_model(
-            cls, super().from_pretrained, pretrained_model_name_or_path, model_args, config, tokenizer, kwargs
-        )
+        return load_model(cls, super().from_pretrained, pretrained_model_name_or_path, config, tokenizer, kwargs)
 
     def save_pretrained(
         self,
@@ -479,7 +468,7 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
             save_directory: the folder to write to.
             is_main_process: of several processes that all call this, one writes.
             state_dict: the tensors, where they are gathered from elsewhere; by default the model's own.
-            push_to_hub: call `push_to_hub` too, with `repo_id` or the folder's name.
+            push_to_hub: call `push_to_hub` too, for `repo_id` or a repository of the folder's name.
             adapter_only: write the prompts only, with the base's name; the default for a model on a base. `False`
                 writes a full checkpoint.
             adapter_dtype: store the prompts in `"float32"`, `"float16"`, `"bfloat16"` or `"int8"`; by default as they
@@ -492,14 +481,10 @@ class VitaClipModel(SwitchesAdapters, PublishesToHub, VitaClipPreTrainedModel, C
                 checkpoint of a model that torchao has quantized.
             OSError: `save_directory` is a file.
         """
-        if not is_main_process:
-            return
-        hub = {key: kwargs.pop(key) for key in HUB_UPLOAD_ARGUMENTS if key in kwargs}
-        save_model(self, super().save_pretrained, save_directory, state_dict, adapter_only, adapter_dtype, kwargs)
-        if push_to_hub:
-            repo_id = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(save_directory))
-            self.push_to_hub(
-                repo_id, state_dict=state_dict, adapter_only=adapter_only, adapter_dtype=adapter_dtype, **hub
+        if is_main_process:
+            save_weights = super().save_pretrained
+            save_model(
+                self, save_weights, save_directory, state_dict, push_to_hub, adapter_only, adapter_dtype, kwargs
             )
 
 

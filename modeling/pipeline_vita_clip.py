@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
-from .adapter_vita_clip import name_code
 from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .labels_vita_clip import check_templates, embed_labels
+from .remote_code_vita_clip import name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 

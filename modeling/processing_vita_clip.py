@@ -1,8 +1,5 @@
 """Text and videos to model inputs: CLIP's tokenizer and the video processor behind one call."""
 
-from typing import Any
-
-from huggingface_hub import CommitInfo
 from transformers.processing_utils import ProcessorMixin
 
 from .video_processing_vita_clip import VitaClipVideoProcessor
@@ -35,18 +32,6 @@ class VitaClipProcessor(ProcessorMixin):
         video_processor = VitaClipVideoProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
         tokenizer = cls._load_tokenizer_from_pretrained("tokenizer", pretrained_model_name_or_path, **kwargs)
         return [tokenizer, video_processor]
-
-    def push_to_hub(self, repo_id: str, **commit: Any) -> CommitInfo:
-        """
-        Uploads the processor and the code that runs it in one commit; a card and a model that are there stay.
-
-        Args:
-            repo_id: made if it does not exist.
-            commit: `commit_message`, `commit_description`, `private`, `token`, `revision`, `create_pr`.
-        """
-        from .publishing_vita_clip import upload_processor
-
-        return upload_processor(self, repo_id, **commit)
 
 
 __all__ = ["VitaClipProcessor"]

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from toy_training import ChangingClips, toy_arguments, toy_data, toy_trainer
 from transformers import TrainerCallback
-from vita_clip_hf.modeling import adapter_vita_clip
+from vita_clip_hf.modeling import adapter_file_vita_clip
 
 from vita_clip_hf.training import checkpoints
 
@@ -59,7 +59,7 @@ def die_in_adapter(at_step: int) -> None:
                 die()
         move(source, target)
 
-    adapter_vita_clip.os.replace = replace
+    adapter_file_vita_clip.os.replace = replace
 
 
 def die_in_torch_save(at_step: int, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 from toy_vita_clip import IMAGE_SIZE, LABELS, NUM_FRAMES, randomise, save_toy_clip, toy_tokenizer
-from vita_clip_hf.modeling.adapter_vita_clip import is_prompt
+from vita_clip_hf.modeling.adapter_file_vita_clip import is_prompt
 
 from vita_clip_hf import VitaClipModel, VitaClipProcessor, VitaClipVideoProcessor
 

@@ -12,7 +12,7 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .hub.cards import render_card
+from .hub.upload import push_to_hub, upload_processor
 from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
 from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
 from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
@@ -31,7 +31,9 @@ AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=Tru
 PIPELINE_REGISTRY.register_pipeline(
     "zero-shot-video-classification", ZeroShotVideoClassificationPipeline, pt_model=AutoModel, type="multimodal"
 )
-VitaClipModel.card_renderer = render_card  # what push_to_hub writes where this package is installed
+# Code that came with a checkpoint alone has transformers' own.
+VitaClipModel.push_to_hub = push_to_hub
+VitaClipProcessor.push_to_hub = upload_processor
 
 __all__ = [
     "VitaClipConfig",

@@ -161,8 +161,8 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _run_convert(options: argparse.Namespace) -> None:
+    from .convert import convert_checkpoint, write_original
     from .modeling.modeling_vita_clip import VitaClipModel
-    from .original_checkpoints import convert_checkpoint, write_original
 
     if options.to_original:
         print(f"written to {write_original(VitaClipModel.from_pretrained(options.original), options.out)}")

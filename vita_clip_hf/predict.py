@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from .modeling.adapter_switching_vita_clip import NO_PROMPTS
-from .modeling.adapter_vita_clip import locate_base
+from .modeling.adapters_vita_clip import NO_PROMPTS
 from .modeling.configuration_vita_clip import VitaClipConfig
 from .modeling.modeling_vita_clip import VitaClipModel
 from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
 from .modeling.processing_vita_clip import VitaClipProcessor
+from .modeling.remote_code_vita_clip import locate_base
 from .modeling.video_reading_vita_clip import VideoSource
 
 Predictor = Callable[[VideoSource], list[dict[str, Any]]]

@@ -5,7 +5,6 @@ from hub_card_rules import check_card
 from huggingface_hub import EvalResult, ModelCard
 from toy_checkpoint import save_toy_checkpoint, toy_adapter_on
 from toy_vita_clip import LABELS, save_toy_clip
-from vita_clip_hf.modeling.publishing_vita_clip import plain_card
 
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.hub import CardDetails, render_card
@@ -45,7 +44,7 @@ def save_with_base(folder, base: str, **options):
     return adapter
 
 
-@pytest.mark.parametrize("render", [plain_card, render_card, lambda *where: render_card(*where, DETAILS)])
+@pytest.mark.parametrize("render", [render_card, lambda *where: render_card(*where, DETAILS)])
 def test_metadata_is_valid_by_the_hubs_rules(folder, render):
     card = render(folder, "user/my-model")
     report = check_card(card, "model")
@@ -142,7 +141,6 @@ def test_a_local_base_is_not_named(tmp_path):
     adapter = save_toy_checkpoint(tmp_path)
     card = render_card(adapter, "user/my-model")
     assert str(tmp_path) not in card
-    assert str(tmp_path) not in plain_card(adapter, "user/my-model")
 
 
 def test_a_folder_without_weights_is_an_error(folder, tmp_path):

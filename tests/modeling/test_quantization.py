@@ -13,8 +13,8 @@ from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
 from transformers.models.clip.modeling_clip import CLIPMLP
 from transformers.utils import is_torchao_available
-from vita_clip_hf.modeling.adapter_storage_vita_clip import ADAPTER_FILE, is_prompt
-from vita_clip_hf.modeling.adapter_vita_clip import load_adapter_weights
+from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt
+from vita_clip_hf.modeling.checkpoint_vita_clip import load_adapter_weights
 from vita_clip_hf.modeling.layers_vita_clip import QuickGELU
 
 from vita_clip_hf import VitaClipModel

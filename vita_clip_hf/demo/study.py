@@ -13,10 +13,11 @@ import torch
 import transformers
 
 from ..evaluation import embed_labels, predict_logits, top_k_accuracy, within_pairs_accuracy
-from ..modeling.adapter_switching_vita_clip import NO_PROMPTS
-from ..modeling.adapter_vita_clip import ADAPTER_FILE, locate_base
+from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
+from ..modeling.adapters_vita_clip import NO_PROMPTS
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
 from ..predict import predict_file
 from .recipe import TEMPLATES, TINY_CLIP, Recipe, fast_bfloat16
 from .report import draw_pictures, print_table

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation import predict_logits
-from ..modeling.adapter_vita_clip import ADAPTER_FILE
+from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from .recipe import Recipe

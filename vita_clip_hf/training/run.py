@@ -10,9 +10,9 @@ from datasets import Dataset
 from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
-from ..modeling.adapter_vita_clip import locate_base
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
 from .arguments import VitaClipTrainingArguments
 from .checkpoints import find_last_checkpoint, list_checkpoints
 from .options import DataOptions, ModelOptions

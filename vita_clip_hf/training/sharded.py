@@ -8,7 +8,7 @@ from accelerate.utils import save_fsdp_optimizer
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
-from ..modeling.adapter_storage_vita_clip import read_adapter
+from ..modeling.adapter_file_vita_clip import read_adapter
 
 
 def gather_state(model: nn.Module) -> dict[str, Any]:

@@ -23,10 +23,9 @@ from ..data.normalization import PixelNormalization
 from ..data.randomness import generator_for
 from ..evaluation.video_metrics import VideoMetrics
 from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
-from ..hub import publish_folder
-from ..modeling.adapter_storage_vita_clip import ADAPTER_FILE
-from ..modeling.adapter_vita_clip import load_adapter_weights
-from ..modeling.publishing_vita_clip import check_base_is_public
+from ..hub.upload import check_base_is_public, publish_folder
+from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
+from ..modeling.checkpoint_vita_clip import load_adapter_weights
 from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, remove_leftovers, seal_checkpoint
 from .clip_mixing import ClipMixing
 from .data_epoch import DataEpoch

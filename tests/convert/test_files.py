@@ -9,11 +9,16 @@ from tolerance import assert_computed_equal, assert_stored_equal
 from toy_checkpoint import toy_adapter_on, toy_processor
 from toy_vita_clip import LABELS, save_toy_clip, toy_clips
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-from vita_clip_hf.modeling.adapter_storage_vita_clip import ADAPTER_FILE, is_prompt
+from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt
 
 from vita_clip_hf import VitaClipModel, VitaClipProcessor
-from vita_clip_hf.convert import vita_clip_from_original, vita_clip_to_original
-from vita_clip_hf.original_checkpoints import convert_checkpoint, read_original, write_original
+from vita_clip_hf.convert import (
+    convert_checkpoint,
+    read_original,
+    vita_clip_from_original,
+    vita_clip_to_original,
+    write_original,
+)
 
 
 def save_original(path, weights: dict, **more):

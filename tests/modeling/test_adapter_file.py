@@ -11,13 +11,16 @@ from tolerance import assert_computed_equal, assert_stored_equal
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, save_toy_clip, toy_clips, toy_model, toy_tokenizer
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel, CLIPVisionConfig
-from vita_clip_hf.modeling import adapter_vita_clip
-from vita_clip_hf.modeling.adapter_storage_vita_clip import (
+from vita_clip_hf.modeling import checkpoint_vita_clip
+from vita_clip_hf.modeling.adapter_file_vita_clip import (
     ADAPTER_FILE,
+    PROMPTS,
     dequantize_rows,
     fingerprint,
     is_prompt,
+    places_of_prompts,
     quantize_rows,
+    written_whole,
 )
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
@@ -185,7 +188,7 @@ def test_an_interrupted_save_leaves_the_old_files(adapter, trained, monkeypatch)
     def fail(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(adapter_vita_clip, "copy_code", fail)
+    monkeypatch.setattr(checkpoint_vita_clip, "copy_code", fail)
     with pytest.raises(KeyboardInterrupt):
         toy_adapter_on(trained.config.base_model_name_or_path, seed=9).save_pretrained(adapter)
     assert files_of(adapter) == before
@@ -387,3 +390,78 @@ def test_sizes_on_vit_b_16_are_those_promised():
     assert megabytes() == pytest.approx(142.4, abs=1)
     assert megabytes(summary_attention_dim=48, cls_projection_rank=16) < 10
     assert megabytes(bytes_per_weight=2, summary_attention_dim=64, cls_projection_rank=64) < 10
+
+
+# ---- the table of what a prompt is ----
+
+
+def test_the_table_holds_every_prompt_and_nothing_else():
+    model = toy_model()
+    modules = dict(model.named_modules())
+    names = {module: name for name, module in modules.items()}
+    found = set()
+    for holder, part in places_of_prompts(model):
+        prefix = ".".join(filter(None, (names[holder], part.name)))
+        found |= {name for name in model.state_dict() if name == prefix or name.startswith(f"{prefix}.")}
+    assert found == {name for name in model.state_dict() if is_prompt(name)}
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == found
+
+
+def test_the_table_builds_what_a_model_has():
+    model = toy_model(use_summary_token=False, text_prompt_scope="unified")
+    for holder, part in places_of_prompts(model):
+        own, built = getattr(holder, part.name), part.build(model.config)
+        if isinstance(own, torch.nn.Module):
+            own, built = dict(own.named_parameters()), dict(built.named_parameters())
+            assert {name: weight.shape for name, weight in built.items()} == {n: w.shape for n, w in own.items()}
+        else:
+            assert built.shape == own.shape
+    assert PROMPTS[1].build(toy_model(use_temporal_embedding=False).config) is None
+
+
+# ---- files are written whole ----
+
+
+def test_a_file_is_written_under_another_name_and_then_renamed(tmp_path):
+    with written_whole(tmp_path / "new" / "notes.txt") as path:
+        path.write_text("all of it")
+        assert path.name == "notes.txt", "writers may go by the ending"
+        assert not (tmp_path / "new" / "notes.txt").exists()
+    assert {path.name: path.read_text() for path in (tmp_path / "new").iterdir()} == {"notes.txt": "all of it"}
+
+
+def test_after_an_error_the_old_file_stands_and_nothing_lies_about(tmp_path):
+    (tmp_path / "notes.txt").write_text("old")
+
+    def fail_halfway():
+        with written_whole(tmp_path / "notes.txt") as path:
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"notes.txt": "old"}
+
+
+def test_a_folder_is_merged_into_the_one_that_is_there(tmp_path):
+    (tmp_path / "run" / "part").mkdir(parents=True)
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    (tmp_path / "run" / "part" / "a.txt").write_text("old")
+    with written_whole(tmp_path / "run") as folder:
+        (folder / "part").mkdir(parents=True)
+        (folder / "part" / "a.txt").write_text("new")
+    written = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.txt")}
+    assert written == {"run/mine.txt": "mine", "run/part/a.txt": "new"}
+    with written_whole(tmp_path / "empty") as folder:
+        folder.mkdir()
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="is a file; expected a folder"), written_whole(tmp_path / "file") as path:
+        path.mkdir()
+    with pytest.raises(OSError, match="is a folder; expected a file"), written_whole(tmp_path / "folder") as path:
+        path.write_text("other")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -4,26 +4,22 @@ import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.initialization import no_init_weights
 
-from .adapter_storage_vita_clip import ADAPTER_FILE, is_prompt
-from .adapter_vita_clip import HUB_ARGUMENTS, find_file, load_adapter_weights
+from .adapter_file_vita_clip import ADAPTER_FILE, is_learned, is_prompt, places_of_prompts
+from .checkpoint_vita_clip import HUB_ARGUMENTS, find_file, load_adapter_weights
 from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
-from .text_vita_clip import ClassPrompts
-from .vision_vita_clip import VisualPrompts
 
 DEFAULT_ADAPTER = "default"
 CONFIG_FIELDS = (
     *PROMPT_FIELDS,
-    "id2label",
-    "label2id",
-    "label_token_ids",
-    "base_model_name_or_path",
-    "base_model_revision",
+    *("id2label", "label2id", "label_token_ids"),
+    *("base_model_name_or_path", "base_model_revision"),
 )
 NO_PROMPTS: dict[str, Any] = {
     "use_temporal_embedding": False,
@@ -34,44 +30,24 @@ NO_PROMPTS: dict[str, Any] = {
 }
 
 
-class PromptSet(nn.Module):
+@dataclass
+class PromptSet:
     """
-    All that an adapter puts on a base: modules and parameters, and the fields of the configuration that say which.
+    All that an adapter puts on a base.
 
     Args:
         fields: of [`VitaClipConfig`], those of `CONFIG_FIELDS`.
-        layers: the prompts of each vision layer.
-        temporal_embedding: `(T, D)`, or `None` where it is switched off.
-        class_prompts: the classes and their contexts.
-        logit_scale: `()`.
+        parts: modules and parameters, `None` for one that is switched off, in the order of [`places_of_prompts`].
     """
 
-    def __init__(
-        self,
-        fields: dict[str, Any],
-        layers: list[VisualPrompts],
-        temporal_embedding: nn.Parameter | None,
-        class_prompts: ClassPrompts,
-        logit_scale: nn.Parameter,
-    ):
-        super().__init__()
-        self.fields = fields
-        self.layers = nn.ModuleList(layers)
-        self.temporal_embedding = temporal_embedding
-        self.class_prompts = class_prompts
-        self.logit_scale = logit_scale
+    fields: dict[str, Any]
+    parts: list[nn.Module | nn.Parameter | None]
 
     @classmethod
     def of(cls, model: Any) -> "PromptSet":
-        """What is on the model now."""
-        vision = model.vision_model
-        return cls(
-            {field: getattr(model.config, field) for field in CONFIG_FIELDS},
-            [layer.prompts for layer in vision.encoder.layers],
-            vision.embeddings.temporal_embedding,
-            model.class_prompts,
-            model.logit_scale,
-        )
+        """The prompts that are on the model now."""
+        parts = [getattr(holder, part.name) for holder, part in places_of_prompts(model)]
+        return cls(_fields_of(model.config), parts)
 
     @classmethod
     def empty(cls, model: Any, fields: dict[str, Any]) -> "PromptSet":
@@ -81,43 +57,39 @@ class PromptSet(nn.Module):
             setattr(config, field, value)
         config.check_prompts()
         config.check_labels()
-        text, vision = config.text_config, config.vision_config
         with no_init_weights():
-            layers = [VisualPrompts(vision) for _ in range(vision.num_hidden_layers)]
-            class_prompts = ClassPrompts(text, config.label_token_ids, config.label_names)
-        temporal_embedding = None
-        if vision.use_temporal_embedding:
-            temporal_embedding = nn.Parameter(torch.empty(vision.num_frames, vision.hidden_size))
-        prompts = cls(fields, layers, temporal_embedding, class_prompts, nn.Parameter(torch.empty(())))
-        for name, weight in prompts.named_parameters():
-            weight.requires_grad_(vision.train_cls_projection or ".cls_projection." not in name)
-        prompts.to(device=model.logit_scale.device, dtype=model.logit_scale.dtype)
-        for layer, its_prompts in zip(model.vision_model.encoder.layers, layers, strict=True):
-            its_prompts.to(layer.layer_norm1.weight.device)  # a device_map may spread the layers
-        return prompts
+            return cls(fields, [part.build(config) for _, part in places_of_prompts(model)])
 
     def put_on(self, model: Any) -> None:
-        """Makes these the model's prompts, in place of those it has."""
-        config = model.config
+        """
+        Makes these the model's prompts, in place of those it has: on the device of the module that holds them, as a
+        `device_map` may spread the layers, and in the precision of the prompts in place.
+        """
         for field, value in self.fields.items():
-            setattr(config, field, value)
-        for layer, prompts in zip(model.vision_model.encoder.layers, self.layers, strict=True):
-            layer.prompts = _with_config(prompts, config.vision_config)
-        model.vision_model.embeddings.temporal_embedding = self.temporal_embedding
-        model.class_prompts = _with_config(self.class_prompts, config.text_config)
+            setattr(model.config, field, value)
+        dtype = model.logit_scale.dtype
+        for (holder, place), part in zip(places_of_prompts(model), self.parts, strict=True):
+            if part is not None:
+                part = _fit(part, model, next(holder.parameters()).device, dtype)
+            setattr(holder, place.name, part)
         model.drop_class_features()
-        model.logit_scale = self.logit_scale
-        for part in (*self.layers, self.class_prompts):
-            if part.training != model.training:
-                part.train(model.training)
 
 
-def _with_config(module: nn.Module, config: Any) -> nn.Module:
-    """The module, reading `config`: the model's own, which says the attention backend and follows the adapter."""
-    for part in module.modules():
-        if hasattr(part, "config"):
-            part.config = config
-    return module
+def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Moves a part, and gives it the model's mode and its configuration, which says the attention backend."""
+    module = nn.ParameterList([part]) if isinstance(part, nn.Parameter) else part
+    if device.type != "meta":  # weights of a layer that is offloaded do not say where it runs
+        module.to(device=device, dtype=dtype)
+    if module.training != model.training:
+        module.train(model.training)
+    for inner in module.modules():
+        if hasattr(inner, "config"):
+            inner.config = getattr(model.config, inner.config.base_config_key)
+    return module[0] if isinstance(module, nn.ParameterList) else module
+
+
+def _fields_of(config: VitaClipConfig) -> dict[str, Any]:
+    return {field: getattr(config, field) for field in CONFIG_FIELDS}
 
 
 class SwitchesAdapters:
@@ -131,16 +103,16 @@ class SwitchesAdapters:
     config: VitaClipConfig
     logit_scale: nn.Parameter
     state_dict: Callable[..., dict[str, torch.Tensor]]
+    named_parameters: Callable[..., Iterator[tuple[str, nn.Parameter]]]
     _active_adapter: str | None = DEFAULT_ADAPTER
     _last_adapter: str = DEFAULT_ADAPTER
 
     def _init_adapters(self) -> None:
-        # In a plain dict: torch must not count the prompts that are not on among the model's weights.
-        self._other_adapters: dict[str, PromptSet] = {}
+        self._other_adapters: dict[str, PromptSet] = {}  # no module: they are not among the model's weights
         self._base_logit_scale: float | None = None
 
     def remember_base(self) -> None:
-        """Keeps what the base has and an adapter replaces, for [`disable_adapters`]: CLIP's `logit_scale`."""
+        """Keeps CLIP's `logit_scale`, which an adapter replaces, for [`disable_adapters`]."""
         self._base_logit_scale = None if self.logit_scale.is_meta else self.logit_scale.item()
 
     @property
@@ -166,9 +138,9 @@ class SwitchesAdapters:
 
         Args:
             peft_model_id: a Hub id or a folder.
-            adapter_name: what to call it; `"default"` is the one that the model was loaded with.
+            adapter_name: its name; `"default"` is the one that the model was loaded with.
             is_trainable: whether its prompts get gradients, as those of a model that was loaded with them.
-            adapter_kwargs, kwargs: `revision`, `token`, `cache_dir` and what else tells how to reach the Hub.
+            adapter_kwargs, kwargs: how to reach the Hub: `revision`, `token`, `cache_dir` and so on.
 
         Raises:
             OSError: there is no adapter, or its file cannot be read.
@@ -188,10 +160,7 @@ class SwitchesAdapters:
         if path is None:
             raise OSError(f"{peft_model_id} has no {ADAPTER_FILE}, and is no Vita-CLIP adapter.")
         config = VitaClipConfig.from_pretrained(peft_model_id, **hub)
-        prompts = PromptSet.empty(self, {field: getattr(config, field) for field in CONFIG_FIELDS})
-        if not is_trainable:
-            prompts.requires_grad_(False)
-
+        prompts = PromptSet.empty(self, _fields_of(config))
         before, active_before = PromptSet.of(self), self._active_adapter
         prompts.put_on(self)
         try:
@@ -199,6 +168,9 @@ class SwitchesAdapters:
         except BaseException:
             before.put_on(self)
             raise
+        for parameter_name, weight in self.named_parameters():
+            if is_prompt(parameter_name):
+                weight.requires_grad_(is_trainable and is_learned(parameter_name, self.config))
         if active_before is not None:
             self._other_adapters[active_before] = before
         self._active_adapter = name
@@ -233,20 +205,19 @@ class SwitchesAdapters:
 
     def disable_adapters(self) -> None:
         """
-        Takes all prompts off: what is left is CLIP, that compares the mean of its frame features with `"name."` of
-        each of the active adapter's classes, at its own `logit_scale`. A full checkpoint does not know CLIP's and
-        keeps its own.
+        Takes all prompts off and leaves CLIP, which compares the mean of its frame features with `"name."` of each of
+        the active adapter's classes, at its own `logit_scale`. A full checkpoint does not know CLIP's and keeps its
+        own.
         """
         if self._active_adapter is None:
             return
-        fields = {**{field: getattr(self.config, field) for field in CONFIG_FIELDS}, **NO_PROMPTS}
-        bare = PromptSet.empty(self, fields)
-        scale = self._base_logit_scale
-        with torch.no_grad():
-            bare.logit_scale.copy_(self.logit_scale if scale is None else torch.tensor(scale))
+        bare = PromptSet.empty(self, {**_fields_of(self.config), **NO_PROMPTS})
+        scale = self.logit_scale if self._base_logit_scale is None else torch.tensor(self._base_logit_scale)
         self._last_adapter = self._active_adapter
         self._park_active()
         bare.put_on(self)
+        with torch.no_grad():
+            self.logit_scale.copy_(scale)
 
     def enable_adapters(self) -> None:
         """Puts the adapter back on that was active before [`disable_adapters`]."""
@@ -287,9 +258,3 @@ class SwitchesAdapters:
         if name not in self._other_adapters:
             names = ", ".join(map(repr, self.adapter_names)) or "none"
             raise ValueError(f"There is no adapter {name!r}; loaded are {names}.")
-
-    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        # Behind `to()`, `half()`, `cuda()`: prompts that are not on go where the model goes.
-        for prompts in self._other_adapters.values():
-            prompts._apply(fn, *args, **kwargs)
-        return super()._apply(fn, *args, **kwargs)  # type: ignore[misc]

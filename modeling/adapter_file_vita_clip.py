@@ -1,5 +1,6 @@
 """
-The file of an adapter: which tensors it holds, in which precision, and how it recognises the base it belongs to.
+The table of what a prompt is, and the file of an adapter: which tensors it holds, in which precision, and how it
+recognises the base it belongs to.
 
 `adapter_model.safetensors` holds the prompts under the model's own names. Its metadata say the fingerprint of the base
 (`base_model_fingerprint`) and the precision (`adapter_dtype`). In int8 a tensor of two or more dimensions is stored as
@@ -10,18 +11,26 @@ with; tensors of fewer dimensions stay in float32.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 from transformers.utils import logging
+
+from .configuration_vita_clip import VitaClipConfig
+from .text_vita_clip import ClassPrompts
+from .vision_vita_clip import VisualPrompts
 
 logger = logging.get_logger(__name__)
 
 ADAPTER_FILE = "adapter_model.safetensors"
-PROMPT_PATTERNS = {r"\.prompts\.", r"temporal_embedding$", r"^class_prompts\.", r"^logit_scale$"}
 ADAPTER_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
 SCALE = ".scale"
 LARGEST_INT8 = 127
@@ -29,9 +38,99 @@ LARGEST_INT8 = 127
 Tensors = dict[str, torch.Tensor]
 
 
+# ---- what a prompt is ----
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """
+    One row of the table: a module or parameter that an adapter puts on a base.
+
+    Args:
+        holder: the path of the module that has it; `*` stands for the number of a layer.
+        name: its name there.
+        build: makes it for a configuration, with values still to be filled in; `None` if it is switched off.
+    """
+
+    holder: str
+    name: str
+    build: Callable[[VitaClipConfig], nn.Module | nn.Parameter | None]
+
+    def holders(self, model: nn.Module) -> list[nn.Module]:
+        """The modules of a model that have such a part, the layers in their order."""
+        path, *layers = self.holder.split(".*")
+        holder = model.get_submodule(path)
+        return list(holder.children()) if layers else [holder]
+
+
+def _temporal_embedding(config: VitaClipConfig) -> nn.Parameter | None:
+    """`(T, D)`."""
+    if not config.use_temporal_embedding:
+        return None
+    return nn.Parameter(torch.empty(config.num_frames, config.vision_config.hidden_size))
+
+
+PROMPTS = (
+    PromptPart("vision_model.encoder.layers.*", "prompts", lambda config: VisualPrompts(config.vision_config)),
+    PromptPart("vision_model.embeddings", "temporal_embedding", _temporal_embedding),
+    PromptPart(
+        "",
+        "class_prompts",
+        lambda config: ClassPrompts(config.text_config, config.label_token_ids, config.label_names),
+    ),
+    PromptPart("", "logit_scale", lambda config: nn.Parameter(torch.empty(()))),
+)
+PROMPT_PATTERNS = {rf"(^|\.){part.name}(\.|$)" for part in PROMPTS}
+# Of the prompts, those with one vector for each frame of a clip, and one that is learned only if configured so.
+PER_FRAME = ("temporal_embedding", "local_prompts")
+CLS_PROJECTION = ".cls_projection."
+
+
 def is_prompt(name: str) -> bool:
-    """Whether a parameter belongs to an adapter: prompts, contexts, temporal embedding and `logit_scale`."""
+    """Whether a parameter or module belongs to an adapter: prompts, contexts, temporal embedding, `logit_scale`."""
     return any(re.search(pattern, name) for pattern in PROMPT_PATTERNS)
+
+
+def is_learned(name: str, config: VitaClipConfig) -> bool:
+    """Whether Vita-CLIP trains a parameter: every prompt, the projection of class tokens if it is configured so."""
+    return is_prompt(name) and (config.train_cls_projection or CLS_PROJECTION not in name)
+
+
+def places_of_prompts(model: nn.Module) -> list[tuple[nn.Module, PromptPart]]:
+    """Where a model has its prompts: modules, and which part each of them holds."""
+    return [(holder, part) for part in PROMPTS for holder in part.holders(model)]
+
+
+# ---- the file ----
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """
+    Writes a file or a folder whole or not at all: a context that gives a temporary path of the same name, at which
+    the caller makes the file or the folder. When the block ends without an error, the file is moved to `path`, or the
+    folder's files are moved into the folder `path` one by one, where other files stay; after an error nothing is left.
+
+    Raises:
+        OSError: a file stands where a folder is to be written, or the other way round.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+        written = Path(folder) / target.name
+        yield written
+        if target.is_file() and written.is_dir():
+            raise OSError(f"{target} is a file; expected a folder to save into.")
+        if target.is_dir() and written.is_file():
+            raise OSError(f"{target} is a folder; expected a file to write.")
+        if written.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            os.replace(written, target)
+        for file in sorted(file for file in written.rglob("*") if file.is_file()):
+            place = target / file.relative_to(written)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
 
 
 def write_adapter(
@@ -63,7 +162,7 @@ def write_adapter(
 
 def read_adapter(path: str | os.PathLike) -> tuple[Tensors, str | None]:
     """
-    The tensors of an adapter file, those in int8 as float32, and its base's fingerprint where it says one.
+    The tensors of an adapter file, those in int8 as float32, and its base's fingerprint, if the file says one.
 
     Raises:
         OSError: the file cannot be read.
@@ -92,7 +191,7 @@ def quantize_rows(tensors: Tensors) -> Tensors:
 
 
 def dequantize_rows(tensors: Tensors) -> Tensors:
-    """The inverse of [`quantize_rows`], up to rounding; what is not in int8 stays as it is."""
+    """The inverse of [`quantize_rows`], up to rounding; tensors that are not in int8 stay as they are."""
     restored = {}
     for name, tensor in tensors.items():
         if tensor.dtype == torch.int8 and name + SCALE in tensors:
@@ -103,8 +202,8 @@ def dequantize_rows(tensors: Tensors) -> Tensors:
 
 
 def is_quantized(tensor: torch.Tensor) -> bool:
-    """Whether it is stored in less than floats of 16 bits, or in several tensors that stand for one."""
-    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    """Whether a tensor is stored in less than floats of 16 bits, or as a subclass made of several tensors."""
+    is_plain = type(tensor) in (torch.Tensor, nn.Parameter)
     return not is_plain or not tensor.is_floating_point() or tensor.element_size() < 2
 
 
@@ -116,8 +215,8 @@ def has_quantized_base(tensors: Mapping[str, torch.Tensor]) -> bool:
 @torch.no_grad()
 def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     """
-    A hash over the weights of a CLIP, `sha256:...`: the same in float32 and bfloat16, on any device, whatever prompts
-    are among `tensors`, a model's `state_dict()`.
+    A hash over the weights of a CLIP, `sha256:...`: the same in float32 and bfloat16 and on any device. Prompts among
+    `tensors`, a model's `state_dict()`, do not count.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -129,7 +228,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> None:
-    """Raises `ValueError` where the model's base is not the one that the adapter at `path` was trained on."""
+    """Raises `ValueError` if the model's base is not the one that the adapter at `path` was trained on."""
     if expected is None:
         return
     tensors = model.state_dict()
@@ -138,12 +237,12 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
         return
     in_float16 = model.visual_projection.weight.dtype == torch.float16
     if in_float16 or getattr(model, "hf_quantizer", None) is not None or found is None:
-        # Rounded to float16 or quantized, the weights of the same base give another hash, or none.
+        # Weights of the same base that are rounded to float16 or quantized give another hash, or none.
         logger.warning(f"The base of {path} was loaded in a precision in which it cannot be recognised.")
         return
     raise ValueError(
         f"{path} was trained on another base: expected {model.config.base_model_name_or_path} with the "
-        f"fingerprint {expected}, found {found} in what was loaded. Give the right base by "
+        f"fingerprint {expected}, found {found} in the loaded one. Give the right base by "
         f"base_model_name_or_path=..."
     )
 
@@ -151,7 +250,7 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
 def check_same_tensors(
     own: Tensors, found: Tensors, source: str | os.PathLike, whole: str = "the prompts of its configuration"
 ) -> None:
-    """Raises `ValueError` where the tensors `found` in `source`, to hold `whole`, are not the model's `own`."""
+    """Raises `ValueError` if the tensors `found` in `source`, which should hold `whole`, are not the model's `own`."""
     missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(

@@ -19,7 +19,7 @@ from transformers import (
     pipeline,
 )
 from transformers.utils import logging as transformers_logging
-from vita_clip_hf.modeling.adapter_storage_vita_clip import is_prompt
+from vita_clip_hf.modeling.adapter_file_vita_clip import is_prompt
 from vita_clip_hf.modeling.vision_vita_clip import visual_prompt_bound
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel

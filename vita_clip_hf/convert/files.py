@@ -1,4 +1,4 @@
-"""The authors' `.pth` files: read without running what is in them, convert, and write."""
+"""The authors' `.pth` files: read without executing any of their content, convert, and write."""
 
 import os
 import pickle
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from .convert import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
-from .labels import load_labels
-from .modeling.adapter_storage_vita_clip import is_prompt
-from .modeling.adapter_vita_clip import locate_base
-from .modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
-from .modeling.labels_vita_clip import tokenize_labels
-from .modeling.modeling_vita_clip import VitaClipModel
-from .modeling.processing_vita_clip import VitaClipProcessor
+from ..labels import load_labels
+from ..modeling.adapter_file_vita_clip import is_prompt, written_whole
+from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
+from ..modeling.labels_vita_clip import tokenize_labels
+from ..modeling.modeling_vita_clip import VitaClipModel
+from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
+from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
 PREFIX = "module."
 # The released checkpoints start from OpenAI's weights, which the base's are bit for bit. This leaves room for one
@@ -32,14 +32,14 @@ RELEASED_SAMPLING = {"sampling": "strided", "frame_stride": 16}
 @dataclass(frozen=True)
 class Conversion:
     """
-    What came of a conversion. As text: a report for people.
+    The result of a conversion; `str()` of it is a report for people.
 
     Args:
         folder: where model and processor were written.
         is_adapter: whether the backbone is the base's, so that the prompts alone were written.
-        max_difference: the largest difference between a weight of the backbone and of the base; `None` where their
-            sizes differ.
-        largest_in: the tensor of the largest difference, or what differs in size.
+        max_difference: the largest difference between a weight of the backbone and of the base; `None` if their sizes
+            differ.
+        largest_in: the tensor of the largest difference, or the sizes that differ.
         has_processor: whether the base had a processor to write beside the model.
         num_parameters: written.
     """
@@ -74,7 +74,7 @@ def read_original(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
     Args:
         path: `{"model": {...}, ...}` or the weights alone, as `torch.save` wrote them. Large files are mapped into
-            memory, not read, where their format allows it.
+            memory, not read, if their format allows it.
 
     Raises:
         OSError: no such file.
@@ -118,13 +118,13 @@ def convert_checkpoint(
         original: their `.pth` file.
         base: the CLIP it was trained on, such as `"openai/clip-vit-base-patch16"`: a Hub id or a folder.
         labels: its classes, in order: `"k400"`, a file, or the names; see [`load_labels`].
-        out: the folder to write to. An adapter, where every weight of the backbone differs from the base's by no more
+        out: the folder to write to. An adapter, if every weight of the backbone differs from the base's by no more
             than `BACKBONE_TOLERANCE`; else a full checkpoint.
         text_prompt_position: `"end"`, `"front"` or `"middle"`, which the file does not say.
         revision: of the base.
 
     Returns:
-        What was written, and how far the backbone is from the base.
+        A report of what was written, and how far the backbone is from the base.
 
     Raises:
         OSError: no such file, base or list of labels.
@@ -169,7 +169,7 @@ def convert_checkpoint(
 def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
     """
     Writes a model as the authors' code would have: `{"model": {"module.NAME": tensor}}`, with the tensors that it
-    derives from others, so that it loads there strictly. Where class names stand is not in the file.
+    derives from others, so that it loads there strictly. The file does not say where class names stand.
 
     Args:
         model: adapter or full checkpoint.
@@ -181,10 +181,8 @@ def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
     path = Path(path)
     weights = vita_clip_to_original(model)
     weights.update(_derived_tensors(model))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
     return path
 
 
@@ -205,7 +203,7 @@ def backbone_difference(model: VitaClipModel, tensors: dict[str, torch.Tensor]) 
 
 
 def _heads(weights: dict[str, torch.Tensor], base: VitaClipConfig) -> tuple[int | None, int | None]:
-    """The base's numbers of heads, where its towers are as wide as the checkpoint's; they are not in the file."""
+    """The base's numbers of heads, if its towers are as wide as the checkpoint's; they are not in the file."""
     found = []
     names = ("visual.cls_token", "textual.ln_final.weight")
     for name, half in zip(names, (base.vision_config, base.text_config), strict=True):
@@ -215,7 +213,7 @@ def _heads(weights: dict[str, torch.Tensor], base: VitaClipConfig) -> tuple[int 
 
 
 def _size_differences(config: VitaClipConfig, base: VitaClipConfig) -> list[str]:
-    """In words, which sizes of the two are not the same."""
+    """The sizes in which the two differ, in words."""
     sizes = {
         "vision_config": ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size", "image_size"),
         "text_config": (
@@ -248,7 +246,7 @@ def _build(
 
 def _check_labels(weights: dict[str, torch.Tensor], labels: list[str], token_ids: list[list[int]], path: Path) -> None:
     """
-    Raises `ValueError` where the checkpoint was trained on other classes: by the number of its contexts, and by the
+    Raises `ValueError` if the checkpoint was trained on other classes: by the number of its contexts, and by the
     embeddings of the class names, which the authors' code stores too.
     """
     contexts = weights.get("prompt_learner.ctx")

@@ -1,13 +1,13 @@
-"""The authors' checkpoints to ours and back. Facts of their layout: `visual.*`, `textual.*`, `prompt_learner.*`."""
+"""The authors' tensors to ours and back. Facts of their layout: `visual.*`, `textual.*`, `prompt_learner.*`."""
 
 import re
 from typing import Any
 
 import torch
 
-from .modeling.adapter_storage_vita_clip import check_same_tensors
-from .modeling.configuration_vita_clip import VitaClipConfig
-from .modeling.modeling_vita_clip import VitaClipModel
+from ..modeling.adapter_file_vita_clip import check_same_tensors
+from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.modeling_vita_clip import VitaClipModel
 
 # Their name, our name. A layer's own names stand under `visual.blocks.{i}.` and `textual.transformer.resblocks.{i}.`.
 VISION_NAMES = {
@@ -157,7 +157,7 @@ def _rename_text_layer(index: int, rest: str, name: str, tensor: torch.Tensor) -
 def config_from_shapes(
     original: dict[str, torch.Tensor], num_attention_heads: int | None, text_num_attention_heads: int | None
 ) -> VitaClipConfig:
-    """Everything about the model that the shapes of its tensors say."""
+    """The configuration that the shapes of a checkpoint's tensors imply."""
 
     def shape(name: str) -> torch.Size:
         if name not in original:
@@ -221,7 +221,7 @@ def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list
 
 
 def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
-    """Loads a whole model's weights; raises `ValueError` where they are not exactly the model's in name and shape."""
+    """Loads a whole model's weights; raises `ValueError` if they are not exactly the model's in name and shape."""
     check_same_tensors(model.state_dict(), tensors, "The checkpoint", "a whole Vita-CLIP")
     model.load_state_dict(tensors)
 

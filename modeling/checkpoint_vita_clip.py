@@ -1,0 +1,349 @@
+"""
+Checkpoints: `from_pretrained` and `save_pretrained` of a Vita-CLIP.
+
+An adapter is the prompts alone, beside the name of the CLIP they were trained on. Prompts cannot be merged into the
+base as low-rank updates can: they are tokens, not changes of weights. An adapter is therefore always a few tensors
+beside an untouched CLIP.
+"""
+
+import copy
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME, cached_file
+
+from .adapter_file_vita_clip import (
+    ADAPTER_FILE,
+    PER_FRAME,
+    check_base,
+    check_same_tensors,
+    fingerprint,
+    has_quantized_base,
+    is_prompt,
+    is_quantized,
+    read_adapter,
+    write_adapter,
+    written_whole,
+)
+from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
+from .labels_vita_clip import contexts_from_words, tokenize_labels
+from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
+from .remote_code_vita_clip import copy_code, locate_base, name_code
+from .vision_vita_clip import resample_frames
+
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+PUSH_ARGUMENTS = (
+    *("repo_id", "processor", "commit_message", "commit_description"),
+    *("private", "token", "revision", "create_pr"),
+)
+COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+
+Loaded = tuple[Any, dict]  # a model, and transformers' report of missing and unexpected tensors
+Load = Callable[..., Loaded]
+Labels = list[str] | None
+
+
+# ---- load ----
+
+
+def load_model(
+    cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
+) -> Any:
+    """
+    `VitaClipModel.from_pretrained`: of a CLIP it starts new prompts, an adapter it puts on its base, and a full
+    checkpoint it loads whole.
+
+    Args:
+        cls: the model class.
+        load_weights: transformers' own `from_pretrained` of that class.
+        name_or_path, config, tokenizer, kwargs: as `VitaClipModel.from_pretrained` got them.
+    """
+    name, path = os.fspath(name_or_path), locate_base(name_or_path)
+    hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
+    return_info = kwargs.pop("output_loading_info", False)
+    kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
+    labels = _requested_labels(kwargs)
+    stored, _ = PreTrainedConfig.get_config_dict(path, **hub)
+    model_type = stored.get("model_type")
+    if not stored:
+        raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
+    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type):
+        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
+
+    config, kwargs = _load_config(cls, path, config, hub, kwargs)
+    load = partial(load_weights, config=config, output_loading_info=True, **kwargs)
+    with torchao_errors_explained(kwargs.get("quantization_config")):
+        if model_type == CLIPConfig.model_type:
+            model, info = _start_from_clip(load, name, config, labels, tokenizer, hub)
+        else:
+            model, info = _load_trained(load, path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+    model.freeze_base()
+    return (model, info) if return_info else model
+
+
+def _start_from_clip(
+    load: Load, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
+) -> Loaded:
+    """New prompts on a CLIP checkpoint."""
+    path = locate_base(name)
+    config.base_model_name_or_path = config.base_model_name_or_path or name
+    config.base_model_revision = _commit_of(path, hub) or hub.get("revision")
+    if labels is None and config.has_named_labels and config.label_token_ids is None:
+        labels = config.label_names
+    if labels is not None:
+        config.set_label_names(labels)
+        config.check_labels()
+        tokenizer = tokenizer or load_tokenizer(config, hub)
+        config.label_token_ids = tokenize_labels(tokenizer, labels)
+    model, info = load(path, **hub)
+    model.remember_base()
+    if config.text_prompt_init and model.class_prompts.num_contexts_rows:
+        words = contexts_from_words(model, tokenizer or load_tokenizer(config, hub), config.text_prompt_init)
+        model.class_prompts.contexts.data[..., : len(words), :] = words
+    return model, info
+
+
+def _load_trained(
+    load: Load, path: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict
+) -> Loaded:
+    """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
+    # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
+    # they were stored, and changed afterwards.
+    num_frames = config.num_frames
+    if labels is None and config.label_names != stored.label_names:
+        labels = config.label_names
+    for field in ("id2label", "label2id", "label_token_ids", "num_frames"):
+        setattr(config, field, getattr(stored, field))
+
+    adapter = find_file(path, ADAPTER_FILE, hub)
+    model, info = load(path, **hub) if adapter is None else _load_adapter(load, path, adapter, config, hub)
+    if num_frames != stored.num_frames:
+        model.set_num_frames(num_frames)
+    if labels is not None and labels != stored.label_names:
+        model.set_labels(labels, tokenizer or load_tokenizer(model.config, hub))
+    return model, info
+
+
+def _load_adapter(load: Load, path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]) -> Loaded:
+    """The base that an adapter names, and then the prompts in its file."""
+    if config.base_model_name_or_path is None:
+        raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
+    base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
+    model, info = load(base, **_hub_of_base(config, hub))
+    model.remember_base()
+    load_adapter_weights(model, adapter)
+    return model, info
+
+
+def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
+    """
+    Puts the prompts of an adapter file on a model whose base is loaded.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: its tensors are not those of the model, or were trained on another base, or the model's own
+            prompts are offloaded or quantized.
+    """
+    state = model.state_dict()
+    offloaded = [name for name, tensor in state.items() if tensor.is_meta]
+    if offloaded:
+        raise ValueError(
+            f"{path} cannot be loaded on a model that is not in memory; {offloaded[0]} is offloaded. Choose a "
+            "device_map without offloading."
+        )
+    own = {name: tensor for name, tensor in state.items() if is_prompt(name)}
+    quantized = [name for name, tensor in own.items() if is_quantized(tensor)]
+    if quantized:
+        raise ValueError(
+            f"{path} cannot be loaded on quantized prompts, such as {quantized[0]}. Quantize the base alone, as "
+            "from_pretrained does with a quantization_config."
+        )
+    tensors, base_fingerprint = read_adapter(path)
+    check_base(model, base_fingerprint, path)
+    check_same_tensors(own, tensors, path)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def resample_prompts(model: nn.Module, num_frames: int) -> None:
+    """Gives a model for each of `num_frames` frames the learned vector of the frame that is nearest in time."""
+    for name, vectors in list(model.named_parameters()):
+        holder, _, attribute = name.rpartition(".")
+        if is_prompt(name) and attribute in PER_FRAME:
+            resampled = resample_frames(vectors.detach(), num_frames).clone()
+            parameter = nn.Parameter(resampled, requires_grad=vectors.requires_grad)
+            setattr(model.get_submodule(holder), attribute, parameter)
+
+
+def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
+    """
+    The tokenizer of the base.
+
+    Args:
+        config: of the model.
+        hub: how to reach the Hub: `token`, `cache_dir` and the others of `HUB_ARGUMENTS`.
+
+    Raises:
+        OSError: no base is named, or it has no tokenizer.
+    """
+    base = config.base_model_name_or_path
+    if base is None or base.startswith("./"):
+        base = config.name_or_path  # where the weights were loaded from
+    if not base:
+        raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
+    return AutoTokenizer.from_pretrained(locate_base(base), **_hub_of_base(config, hub or {}))
+
+
+def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
+    """The path of a file of a folder or Hub repository, `None` if it has none."""
+    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
+
+
+def _hub_of_base(config: VitaClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
+    """How to reach the base, a repository of its own, at the revision that the prompts were trained on."""
+    shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
+    return {**shared, "revision": config.base_model_revision or "main"}
+
+
+def _commit_of(name_or_path: str, hub: dict[str, Any]) -> str | None:
+    """The commit of a Hub repository that `revision` meant when its configuration was read; `None` for a folder."""
+    path = None if os.path.isdir(name_or_path) else find_file(name_or_path, CONFIG_NAME, hub)
+    found = COMMIT_IN_CACHE.search(path or "")
+    return found[1] if found else None
+
+
+def _requested_labels(kwargs: dict[str, Any]) -> Labels:
+    """The class names in `id2label` or `label2id`, which are taken out of `kwargs`."""
+    id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
+    if id2label is None and label2id is None:
+        return None
+    if id2label is None:
+        id2label = {index: name for name, index in label2id.items()}
+    by_id = {int(index): name for index, name in id2label.items()}
+    check_label_names(list(by_id.values()))
+    if sorted(by_id) != list(range(len(by_id))):
+        raise ValueError(f"The ids of labels must be 0 to {len(by_id) - 1}; found {sorted(by_id)[:10]}.")
+    return [by_id[index] for index in range(len(by_id))]
+
+
+def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
+    """The configuration with the fields in `kwargs` set, and the arguments that are left for the weights."""
+    if not isinstance(config, PreTrainedConfig):
+        return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
+    is_ours = isinstance(config, cls.config_class)
+    config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
+    for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
+        if field in kwargs:
+            setattr(config, field, kwargs.pop(field))
+    return config, kwargs
+
+
+# ---- save ----
+
+
+def save_model(
+    model: Any,
+    save_weights: Callable[..., None],
+    folder: str | os.PathLike,
+    state_dict: dict[str, torch.Tensor] | None,
+    push_to_hub: bool,
+    adapter_only: bool | None,
+    adapter_dtype: str | torch.dtype | None,
+    kwargs: dict[str, Any],
+) -> None:
+    """
+    `VitaClipModel.save_pretrained`: the prompts alone, or by transformers' own `save_weights` the whole model.
+
+    Args:
+        model: the model.
+        save_weights: transformers' own `save_pretrained`.
+        folder, state_dict, push_to_hub, adapter_only, adapter_dtype, kwargs: as `VitaClipModel.save_pretrained` got
+            them.
+    """
+    given = {"state_dict": state_dict, "adapter_only": adapter_only, "adapter_dtype": adapter_dtype}
+    push = {key: kwargs.pop(key) for key in PUSH_ARGUMENTS if key in kwargs}
+    if adapter_only is None:
+        adapter_only = model.config.base_model_name_or_path is not None
+    if adapter_only:
+        _check_adapter(model, Path(folder))
+        with written_whole(folder) as target:
+            save_adapter(model, target, state_dict, adapter_dtype)
+    else:
+        if adapter_dtype is not None:
+            raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
+        check_can_be_saved(model)
+        with written_whole(folder) as target:
+            _save_full(model, save_weights, target, state_dict, kwargs)
+        (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
+    if push_to_hub:
+        repo_id = push.pop("repo_id", None) or Path(folder).absolute().name
+        model.push_to_hub(repo_id, **push, **{key: value for key, value in given.items() if value is not None})
+
+
+def _check_adapter(model: Any, folder: Path) -> None:
+    """Raises `ValueError` if the model's prompts, saved into `folder`, could not be loaded again."""
+    base = model.config.base_model_name_or_path
+    if base is None:
+        raise ValueError(
+            "An adapter names the base that it belongs to, and this model has none: it was not loaded from a CLIP "
+            "checkpoint. Set config.base_model_name_or_path, or save with adapter_only=False."
+        )
+    if folder.is_dir() and os.path.isdir(base) and os.path.samefile(base, folder):
+        raise ValueError(f"An adapter saved into {folder} would overwrite its base there; give another folder.")
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad and not is_prompt(name)]
+    if trained:
+        raise ValueError(
+            f"{trained[0]} belongs to the base and requires a gradient, and an adapter is of use on an unchanged base "
+            "only. Save with adapter_only=False, or call freeze_base() if the base is as it was loaded."
+        )
+
+
+def save_adapter(
+    model: Any,
+    folder: Path,
+    state_dict: dict[str, torch.Tensor] | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> None:
+    """
+    Writes `adapter_model.safetensors` and a configuration that names the base, its revision and fingerprint. If the
+    base is quantized, the fingerprint is the one that the model was loaded with, if any.
+    """
+    config = model.config
+    tensors = model.state_dict() if state_dict is None else state_dict
+    prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
+    if len(prompts) < len(tensors) and not has_quantized_base(tensors):
+        config.base_model_fingerprint = fingerprint(tensors)
+    config.architectures = [type(model).__name__]
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    name_code(config)
+    _without_quantization(config).save_pretrained(folder)
+    write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
+    copy_code(folder)
+
+
+def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:
+    """The configuration of an adapter, which is loaded on a base in any precision."""
+    if getattr(config, "quantization_config", None) is None:
+        return config
+    config = copy.deepcopy(config)
+    del config.quantization_config
+    return config
+
+
+def _save_full(model: Any, save_weights: Callable[..., None], folder: Path, state_dict: Any, kwargs: dict) -> None:
+    config = model.config
+    base, config.base_model_name_or_path = config.base_model_name_or_path, None
+    name_code(config)
+    try:
+        save_weights(folder, state_dict=state_dict, **kwargs)
+    finally:
+        config.base_model_name_or_path = base
+    copy_code(folder)

@@ -1,0 +1,72 @@
+"""
+The code of a checkpoint: the files that stand beside it for `trust_remote_code`, the names by which its configuration
+says which classes to load from them, and bases that come with an installed package.
+"""
+
+import copy
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .configuration_vita_clip import VitaClipConfig
+
+if TYPE_CHECKING:
+    # Never executed. When transformers loads a class by trust_remote_code, it fetches every file that is imported in
+    # the text of the class's file, and so on from there. By these lines a model that came that way has the files of
+    # its pipeline, processor and CPU kernels too, and is whole when it is saved again.
+    from .cpu_vita_clip import use_cpu_kernels  # noqa: F401
+    from .pipeline_vita_clip import ZeroShotVideoClassificationPipeline  # noqa: F401
+    from .processing_vita_clip import VitaClipProcessor  # noqa: F401
+
+BASE_IN_PACKAGE = "package://"
+AUTO_MAP = {
+    "AutoConfig": "configuration_vita_clip.VitaClipConfig",
+    "AutoModel": "modeling_vita_clip.VitaClipModel",
+    "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
+    "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
+    "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
+}
+CUSTOM_PIPELINES = {
+    "zero-shot-video-classification": {
+        "impl": "pipeline_vita_clip.ZeroShotVideoClassificationPipeline",
+        "pt": ["AutoModel"],
+        "type": "multimodal",
+    }
+}
+
+
+def name_code(config: VitaClipConfig) -> None:
+    """Writes into the configuration which classes of the files beside it transformers is to load."""
+    config.auto_map = dict(AUTO_MAP)
+    config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)  # transformers' pipeline() changes what it finds
+
+
+def copy_code(folder: Path) -> None:
+    """Puts the files that run a checkpoint beside it, for `trust_remote_code`."""
+    for source in Path(__file__).parent.glob("*_vita_clip.py"):
+        shutil.copyfile(source, folder / source.name)
+
+
+def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:
+    """
+    A base's name as transformers can load it: of `package://name/folder` that folder of an installed package, of
+    `./folder` the one in the folder `relative_to`, the adapter's; a Hub id or another path stays as it is.
+
+    Raises:
+        OSError: the package or its folder is not there.
+    """
+    name = os.fspath(name_or_path)
+    if name.startswith(BASE_IN_PACKAGE):
+        package, _, folder = name.removeprefix(BASE_IN_PACKAGE).partition("/")
+        try:
+            path = Path(str(files(package))) / folder
+        except ModuleNotFoundError as error:
+            raise OSError(f"{name} is part of the Python package {package!r}, which is not installed.") from error
+        if not path.is_dir():
+            raise OSError(f"{name}: the installed package {package!r} has no folder {folder!r}.")
+        return str(path)
+    if relative_to is not None and name.startswith("./"):
+        return str(relative_to / name)
+    return name
