@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..modeling.modeling_vita_clip import scaled_cosine
-from ..modeling.zero_shot_vita_clip import VIDEO_TEMPLATES, embed_labels
+from ..modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
 
 TEXT_CHUNK = 512  # texts encoded at once, which bounds memory
 
@@ -101,6 +101,21 @@ class VideoTextModel(ABC):
             ValueError: the model has no classes of its own.
         """
         raise ValueError(f"{type(self.model).__name__} has no classes of its own: name labels to compare with.")
+
+    def score(self, pixel_values: torch.Tensor, text_embeds: torch.Tensor | None) -> torch.Tensor:
+        """
+        From normalised clips `(B, T, 3, H, W)` to logits `(B, C)`.
+
+        Args:
+            text_embeds: `(C, D')`. A model of which only the whole can be called, as if it is spread over devices,
+                overrides this method, and may take `None` for its own classes.
+
+        Raises:
+            ValueError: there are no texts.
+        """
+        if text_embeds is None:
+            raise ValueError("There are no texts to compare with.")
+        return self.logits(self.encode_videos(pixel_values), text_embeds)
 
     @abstractmethod
     def encode_videos(self, pixel_values: torch.Tensor) -> VideoFeatures:

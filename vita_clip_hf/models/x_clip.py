@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..modeling.configuration_vita_clip import check_label_names
-from ..modeling.zero_shot_vita_clip import check_templates
+from ..modeling.labels_vita_clip import check_templates
 from .interface import VideoFeatures, VideoTextModel
 
 

@@ -14,6 +14,7 @@ from ..modeling.adapter_vita_clip import locate_base
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from .arguments import VitaClipTrainingArguments
+from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
 from .options import DataOptions, ModelOptions
 from .trainer import VitaClipTrainer
@@ -54,19 +55,17 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
         args=args,
         train_dataset=build_training_clips(train_rows, video_processor, data, args),
         eval_dataset=build_validation(data, names, video_processor),
-        zero_shot_datasets=build_zero_shot(data, video_processor),
         processing_class=processor,
-        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
+    zero_shot = ZeroShotSets(trainer, build_zero_shot(data, video_processor))
+    trainer.add_callback(zero_shot)
+    if args.early_stopping_patience:  # after the zero-shot sets, whose figures it may watch
+        trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
     figures = trainer.train(resume_from_checkpoint=resume).metrics
     trainer.save_model()
     trainer.save_state()
     trainer.save_metrics("train", figures)
-    if data.validation:
-        evaluated = trainer.evaluate()
-    else:
-        sets = trainer.zero_shot_datasets.items()
-        evaluated = {k: v for name, rows in sets for k, v in trainer.evaluate_zero_shot(rows, f"eval_{name}").items()}
+    evaluated = trainer.evaluate() if data.validation else zero_shot.evaluate()
     if evaluated:
         trainer.save_metrics("eval", evaluated)
         figures = {**figures, **evaluated}

@@ -37,7 +37,7 @@ class PromptAverage(TrainerCallback):
 
     @contextmanager
     def in_place_of_weights(self, model: nn.Module) -> Iterator[None]:
-        """Puts the average on the model for a while; nothing happens before the first step."""
+        """Puts the average on the model for a while. Before the first step there is none, and the weights stay."""
         if not self.average:
             yield
             return
