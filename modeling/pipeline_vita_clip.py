@@ -48,7 +48,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         model: PreTrainedModel,
         *args: Any,
         candidate_labels: Sequence[str] | None = None,
-        hypothesis_template: str | Sequence[str] = DEFAULT_TEMPLATE,
+        hypothesis_template: str | Sequence[str] | None = None,
         **kwargs: Any,
     ):
         if model.config.model_type != VitaClipConfig.model_type:
@@ -305,8 +305,10 @@ def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None
     return tuple(candidate_labels)
 
 
-def _templates_of(hypothesis_template: str | Sequence[str]) -> tuple[str, ...]:
-    """Likewise, for one template or several."""
+def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Likewise, of one template, several, or the default one."""
+    if hypothesis_template is None:
+        return (DEFAULT_TEMPLATE,)
     templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
     check_templates(templates)
     return templates

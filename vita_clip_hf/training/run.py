@@ -16,7 +16,7 @@ from ..modeling.processing_vita_clip import VitaClipProcessor
 from .arguments import VitaClipTrainingArguments
 from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
-from .options import DataOptions, ModelOptions
+from .options import BaseOptions, DataOptions
 from .trainer import VitaClipTrainer
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ AUTO = "auto"
 TEST_SAMPLING = {"dense": "strided", "tsn": "uniform", "uniform": "uniform"}
 
 
-def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
+def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
     """
     Trains, saves the adapter into `args.output_dir`, evaluates, and publishes where `args.push_to_hub` is set.
 
@@ -84,7 +84,7 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
         )
 
 
-def load_vita_clip(model: ModelOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
+def load_vita_clip(model: BaseOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
     """What is to be trained, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
     vita_clip = VitaClipForVideoClassification.from_pretrained(
         model.base,
