@@ -19,21 +19,21 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput, denumpify_de
 from ..data import StreamedVideoClips, collate_clips
 from ..data.normalization import PixelNormalization
 from ..data.randomness import generator_for
-from ..evaluation.metrics import classification_figures
 from ..evaluation.predict import predict_batches
 from ..hub import publish_folder
 from ..modeling.adapter_storage_vita_clip import ADAPTER_FILE
 from ..modeling.adapter_vita_clip import load_adapter_weights
 from ..modeling.publishing_vita_clip import check_base_is_public
-from ..models import VitaClip
+from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
-from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, remove_leftovers, seal_checkpoint
+from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
 from .recipe_card import describe_training
 from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
 from .shared_text import SharedTextFeatures
 from .skipped_videos import SkippedVideos, write_report
+from .whole_model import WholeModel, figures_of, logits_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class VitaClipTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("data_collator", collate_clips)
         if kwargs.get("compute_metrics") is None:
-            kwargs["compute_metrics"] = _figures
+            kwargs["compute_metrics"] = figures_of
         super().__init__(*args, **kwargs)
         self.loss_is_scaled_for_ga = False  # compute_loss gives the mean of its batch
         self.label_smoother = None  # compute_loss smooths
@@ -79,27 +79,10 @@ class VitaClipTrainer(Trainer):
             raise ValueError(
                 "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
             )
-        self._check_base_dtype()
+        check_base_dtype(self._bare_model(), self.args, self.accelerator)
         self._average = None if self.args.ema_decay is None else PromptAverage(self.args.ema_decay)
         if self._average is not None:
             self.add_callback(self._average)
-
-    def _check_base_dtype(self) -> None:
-        """Raises `ValueError` where a base in another precision than the prompts cannot be trained on."""
-        base, learned = base_dtype_of(self._bare_model()), torch.float32
-        if base not in (torch.bfloat16, torch.float16):
-            return
-        if any(weight.dtype != learned for weight in self._bare_model().parameters() if weight.requires_grad):
-            return  # a model in one precision throughout
-        if self.args.fp16:
-            raise ValueError(f"With fp16 every use of a base in {base} would cast it: take bf16, or a float32 base.")
-        if self.is_deepspeed_enabled:
-            raise ValueError(f"DeepSpeed casts prompts and base alike: it cannot keep the base in {base}.")
-        if self.is_fsdp_enabled and not self.accelerator.is_fsdp2:
-            raise ValueError(
-                f"FSDP1 joins weights of one precision only, and the base is in {base} beside prompts in {learned}: "
-                "take FSDP2 (fsdp_version: 2), or a float32 base."
-            )
 
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
@@ -122,10 +105,8 @@ class VitaClipTrainer(Trainer):
             OSError: the checkpoint is damaged, or a checkpoint cannot be written.
             ValueError: there is no checkpoint to resume from, or too many videos are bad.
         """
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = self._last_checkpoint()
-        elif resume_from_checkpoint and (damage := find_damage(resume_from_checkpoint)):
-            raise OSError(f"Training cannot go on from {resume_from_checkpoint}: {damage}.")
+        if resume_from_checkpoint:
+            resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args.output_dir)
         if self.args.should_save:
             remove_leftovers(self.args.output_dir)
         self._skipped.start(resumed=bool(resume_from_checkpoint))
@@ -154,15 +135,6 @@ class VitaClipTrainer(Trainer):
         self._load_from_checkpoint(checkpoint)
         self.state = state
         return TrainOutput(state.global_step, 0.0, {"train_steps": state.global_step})
-
-    def _last_checkpoint(self) -> str:
-        last = find_last_checkpoint(self.args.output_dir)
-        if last is None:
-            found = [folder.name for folder in list_checkpoints(self.args.output_dir)]
-            raise ValueError(
-                f"There is no whole checkpoint in {self.args.output_dir} to resume from; found {found or 'none'}."
-            )
-        return last
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step; the time until they are there is counted as waiting."""
@@ -299,7 +271,7 @@ class VitaClipTrainer(Trainer):
         self.callback_handler.eval_dataloader = dataloader
         with self._averaged(), self.accelerator.autocast():
             several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
-            model = _WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
+            model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
             if text_embeds is None and not self._needs_whole_forward():
                 text_embeds = model.encode_classes()
             found = predict_batches(
@@ -342,20 +314,11 @@ class VitaClipTrainer(Trainer):
             if self.args.should_save:
                 seal_checkpoint(folder)
         except (OSError, RuntimeError) as error:  # torch.save gives a RuntimeError for a full disk
-            self._report_failed_save(folder, error)
+            remove_failed(folder, error)
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save:
             rotate_checkpoints(run_folder, limit, self.state.best_model_checkpoint, use_mtime=True)
-
-    def _report_failed_save(self, folder: Path, error: Exception) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        last = find_last_checkpoint(folder.parent)
-        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
-        raise OSError(
-            f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
-            + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
-        ) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
@@ -447,38 +410,6 @@ class VitaClipTrainer(Trainer):
             private=self.args.hub_private_repo if private is None else private,
             run_as_future=not blocking,
         )
-
-
-class _WholeModel(VitaClip):
-    """
-    A model that is always called as a whole, as FSDP and DeepSpeed need it, and `torch.autocast` of accelerate.
-
-    Args:
-        whole: what to call.
-        model: the [`VitaClipModel`] in it.
-    """
-
-    def __init__(self, whole: nn.Module, model: Any):
-        super().__init__(model)
-        self._whole = whole
-
-    def score(self, pixel_values: torch.Tensor, text_embeds: torch.Tensor | None) -> torch.Tensor:
-        """Logits `(B, C)`; without `text_embeds` of the model's own classes."""
-        return logits_of(self._whole(pixel_values, text_embeds=text_embeds))
-
-
-def _figures(prediction: EvalPrediction) -> dict[str, float]:
-    return classification_figures(torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids))
-
-
-def logits_of(outputs: Any) -> torch.Tensor:
-    """`(B, C)` from the output of either model class."""
-    return outputs["logits"] if "logits" in outputs else outputs["logits_per_video"]
-
-
-def base_dtype_of(model: nn.Module) -> torch.dtype:
-    """Of the frozen CLIP of a [`VitaClipModel`]."""
-    return model.visual_projection.weight.dtype
 
 
 def _length(dataset: Any) -> int | None:
