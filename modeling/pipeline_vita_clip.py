@@ -13,10 +13,10 @@ from transformers.video_utils import VideoMetadata
 
 from .adapter_vita_clip import name_code
 from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .labels_vita_clip import check_templates, embed_labels
 from .modeling_vita_clip import average_views
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
-from .labels_vita_clip import check_templates, embed_labels
 
 DEFAULT_TEMPLATE = "a video of a person {}."
 

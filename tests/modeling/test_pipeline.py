@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 from toy_checkpoint import run_without_package, save_toy_checkpoint, toy_adapter_on, write_rising_video
 from toy_vita_clip import LABELS, save_toy_clip, toy_model
 from transformers import CLIPModel, VideoClassificationPipeline, pipeline
+from vita_clip_hf.modeling.labels_vita_clip import embed_labels
 from vita_clip_hf.modeling.pipeline_vita_clip import window_bounds
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReadError, read_video
-from vita_clip_hf.modeling.zero_shot_vita_clip import embed_labels
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipProcessor
 from vita_clip_hf import ZeroShotVideoClassificationPipeline as ZeroShotPipeline

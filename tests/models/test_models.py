@@ -79,6 +79,10 @@ def test_vita_clip_on_its_own_classes_is_its_own_forward(clips, model_class):
     contender = VitaClip(model)
     classes = contender.encode_classes()
     assert len(classes) == len(LABELS)
+    assert model.class_features is None
+    model.hold_class_features()
+    assert contender.encode_classes() is model.class_features
+    model.drop_class_features()
     expected = model(clips)
     expected = expected["logits" if "logits" in expected else "logits_per_video"]
     torch.testing.assert_close(contender.logits(contender.encode_videos(clips), classes), expected)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..modeling.modeling_vita_clip import scaled_cosine
 from ..modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
+from ..modeling.modeling_vita_clip import scaled_cosine
 
 TEXT_CHUNK = 512  # texts encoded at once, which bounds memory
 

@@ -10,8 +10,20 @@ class VitaClip(VideoTextModel):
 
     @torch.no_grad()
     def encode_classes(self) -> torch.Tensor:
-        """The classes with their learned contexts, `(C, D')`."""
-        return self.model.get_class_features().pooler_output
+        """
+        Embeds the classes with their learned contexts, `(C, D')`. The caller keeps the result: the model goes on to
+        hold it if it did before, and only then.
+
+        Raises:
+            ValueError: the model is in training mode, or has no classes.
+        """
+        was_held = self.model.class_features is not None
+        if not was_held:
+            self.model.hold_class_features()
+        class_features = self.model.get_class_features().pooler_output
+        if not was_held:
+            self.model.drop_class_features()
+        return class_features
 
     def encode_videos(self, pixel_values: torch.Tensor) -> VideoFeatures:
         """Embeds clips `(B, T, 3, H, W)`: the video is the mean of its frames."""
