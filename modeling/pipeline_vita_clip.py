@@ -13,6 +13,7 @@ from transformers.video_utils import VideoMetadata
 
 from .configuration_vita_clip import VitaClipConfig, check_label_names
 from .labels_vita_clip import check_templates, embed_labels
+from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
@@ -31,7 +32,9 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     [{"label": "juggling", "score": 0.97}, {"label": "playing chess", "score": 0.03}]
     ```
 
-    The text of the labels is encoded once in a call, however many videos it classifies.
+    Text is encoded once for all videos of a call. Labels that are given to the constructor are encoded there, once for
+    all calls: see [`hold_labels`]. The model's own classes are encoded at the first call that asks for them; from then
+    on the model holds them, by the rules of [`VitaClipModel.hold_class_features`].
     """
 
     _load_processor = True
@@ -40,21 +43,55 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, model: PreTrainedModel, *args: Any, **kwargs: Any):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *args: Any,
+        candidate_labels: Sequence[str] | None = None,
+        hypothesis_template: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ):
         if model.config.model_type != VitaClipConfig.model_type:
             raise ValueError(
                 f"This pipeline runs models of the type {VitaClipConfig.model_type!r}; {type(model).__name__} is of "
                 f"the type {model.config.model_type!r}."
             )
-        super().__init__(model, *args, **kwargs)
+        self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
+        super().__init__(model, *args, candidate_labels=self._labels, **kwargs)
         if self.processor is None:
             raise ValueError("The pipeline needs the model's processor: give the argument processor=...")
         if getattr(model.config, "custom_pipelines", None):
-            # transformers put classes where their names were, with which the configuration cannot be written any more.
+            # transformers put classes in the place of their names, and no configuration with classes can be written.
             name_code(model.config)
-        self._text_features: dict[tuple, torch.Tensor] = {}  # of the call that goes on
+        self.hold_labels()
 
-    def __call__(self, videos: Any, candidate_labels: Sequence[str] | None = None, **kwargs: Any) -> Any:
+    def hold_labels(self) -> None:
+        """
+        Encodes the labels that the constructor was given, for all calls that use them. After a change of the model's
+        text tower, such as layers of peft in it, call this method again. The learned contexts have no part in it.
+        """
+        self._held_embeds: torch.Tensor | None = None
+        if self._labels is not None:
+            self._held_embeds = self._embed_texts(self._labels, self._templates)
+
+    def _embed_texts(self, labels: tuple[str, ...] | None, templates: tuple[str, ...]) -> torch.Tensor:
+        """`(C, D')`; without labels of the model's own classes."""
+        if labels is not None:
+            if self._held_embeds is not None and (labels, templates) == (self._labels, self._templates):
+                return self._held_embeds
+            return embed_labels(self.model, self.tokenizer, labels, templates)
+        if self.model.class_features is None and not self.model.training:
+            self.model.hold_class_features()
+        with torch.no_grad():
+            return self.model.get_class_features().pooler_output
+
+    def __call__(
+        self,
+        videos: Any,
+        candidate_labels: Sequence[str] | None = None,
+        hypothesis_template: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """
         Args:
             videos: one video or several. A video is a path, an http(s) URL, a file's bytes, a binary file object, an
@@ -86,9 +123,9 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 memory is not one.
             VideoReadError: a file cannot be read.
         """
-        if candidate_labels is not None:
-            kwargs["candidate_labels"] = candidate_labels
-        self._text_features = {}
+        labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
+        templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
+        kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
             return super().__call__(videos, **kwargs)
         batch = as_video_batch(videos)
@@ -97,8 +134,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
 
     def _sanitize_parameters(
         self,
-        candidate_labels: Sequence[str] | None = None,
-        hypothesis_template: str | Sequence[str] | None = None,
+        candidate_labels: tuple[str, ...] | None = None,
+        text_embeds: torch.Tensor | None = None,
         top_k: int | None = None,
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
@@ -106,15 +143,6 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         fps: float | None = None,
         videos_kwargs: dict[str, Any] | None = None,
     ) -> tuple[dict, dict, dict]:
-        if candidate_labels is not None:
-            if isinstance(candidate_labels, str):
-                raise ValueError(f"candidate_labels must be a list of names, found the text {candidate_labels!r}.")
-            candidate_labels = tuple(candidate_labels)
-            check_label_names(list(candidate_labels))
-        templates: tuple[str, ...] | None = None
-        if hypothesis_template is not None:
-            templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
-            check_templates(templates)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, found {top_k}.")
         for name, value in (("window_seconds", window_seconds), ("stride_seconds", stride_seconds), ("fps", fps)):
@@ -126,9 +154,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
             "fps": fps,
             "videos_kwargs": videos_kwargs,
         }
-        text = {"candidate_labels": candidate_labels, "templates": templates}
         ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
-        return _given(reading), _given(text), _given(ranking)
+        return _given(reading), _given({"text_embeds": text_embeds}), _given(ranking)
 
     # ---- one step each ----
 
@@ -172,14 +199,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         views = pixel_values.flatten(0, 1) if pixel_values.ndim == 6 else pixel_values
         return views[None]
 
-    def _forward(
-        self,
-        model_inputs: dict[str, Any],
-        candidate_labels: tuple[str, ...] | None = None,
-        templates: tuple[str, ...] = (DEFAULT_TEMPLATE,),
-    ) -> dict[str, Any]:
-        text_embeds = self._embed_texts(candidate_labels, templates)
-        # In a list clips pass transformers' collation as they are: one list of one clip each where there is a batch.
+    def _forward(self, model_inputs: dict[str, Any], text_embeds: torch.Tensor | None = None) -> dict[str, Any]:
+        # In a list clips pass transformers' collation as they are. A batch is a list of lists of one clip each.
         clips = model_inputs.pop("clips")
         clips = [clip for (clip,) in clips] if isinstance(clips[0], list) else clips
         if len({clip.shape for clip in clips}) == 1:
@@ -187,14 +208,6 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         outputs = [self.model(pixel_values=clip, text_embeds=text_embeds) for clip in clips]
         logits = [output["logits" if "logits" in output else "logits_per_video"] for output in outputs]
         return {"logits": torch.cat(logits), **model_inputs}
-
-    def _embed_texts(self, labels: tuple[str, ...] | None, templates: tuple[str, ...]) -> torch.Tensor:
-        """`(C, D')`."""
-        if labels is None:
-            return self.model.get_class_features().pooler_output
-        if (labels, templates) not in self._text_features:
-            self._text_features[labels, templates] = embed_labels(self.model, self.tokenizer, labels, templates)
-        return self._text_features[labels, templates]
 
     def postprocess(
         self,
@@ -205,12 +218,12 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     ) -> list[dict[str, Any]]:
         """The outputs of a video's windows, or its only output, to what the pipeline returns."""
         labels = self.model.config.label_names if candidate_labels is None else candidate_labels
-        scores = torch.cat([output["logits"] for output in model_outputs]).float().softmax(dim=-1)
+        logits = torch.cat([output["logits"] for output in model_outputs]).float()
         if average_windows or model_outputs[0]["span"] is None:
-            return rank_labels(scores.mean(dim=0), labels, top_k)
+            return rank_labels(average_views(logits[None])[0].softmax(dim=-1), labels, top_k)
         return [
             {"start": output["span"][0], "end": output["span"][1], "labels": rank_labels(window, labels, top_k)}
-            for output, window in zip(model_outputs, scores, strict=True)
+            for output, window in zip(model_outputs, logits.softmax(dim=-1), strict=True)
         ]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -228,7 +241,7 @@ class _Frames:
         fps: of frames in memory, or in place of the file's own.
 
     Raises:
-        ValueError: nobody says how many frames a second has.
+        ValueError: neither `fps` nor the file says how many frames a second has.
         VideoReadError: the file cannot be read.
     """
 
@@ -282,8 +295,27 @@ def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None =
     ]
 
 
+def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Checked, and such that two sets can be compared."""
+    if candidate_labels is None:
+        return None
+    if isinstance(candidate_labels, str):
+        raise ValueError(f"candidate_labels must be a list of names, found the text {candidate_labels!r}.")
+    check_label_names(list(candidate_labels))
+    return tuple(candidate_labels)
+
+
+def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Likewise, of one template, several, or the default one."""
+    if hypothesis_template is None:
+        return (DEFAULT_TEMPLATE,)
+    templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
+    check_templates(templates)
+    return templates
+
+
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Without those that the caller left out, which then keep their defaults, or what the pipeline was made with."""
+    """Without those that the caller left out: they keep the values that the constructor was given, or the defaults."""
     return {name: value for name, value in parameters.items() if value is not None}
 
 

@@ -1,7 +1,7 @@
 """
 What several processes do together: `accelerate launch ... distributed_run.py CLIP FOLDER WORLD BASE_DTYPE` trains,
 saves, goes on from a checkpoint and evaluates 7 videos of 3 views each, a number that does not divide evenly. The
-first process writes `result.json`: the losses, and the evaluation's figures.
+first process writes `result.json`: the losses, and the evaluation's figures and logits.
 """
 
 import json
@@ -12,6 +12,8 @@ import torch
 from toy_training import ChangingClips, losses_of, toy_arguments, toy_data, toy_trainer
 
 from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.evaluation import predict
+from vita_clip_hf.models import VitaClip
 from vita_clip_hf.training.process_group import close_process_group
 
 NUM_EVALUATED, NUM_VIEWS, GLOBAL_BATCH, STEPS = 7, 3, 4, 10
@@ -39,9 +41,14 @@ def main(clip: str, folder: Path, world: int, base_dtype: torch.dtype) -> None:
         trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STEPS // 2}") if resume else None)
         trainer.save_model(str(folder / ("resumed" if resume else "straight")))
     figures = trainer.evaluate()
+    logits = None
+    if not trainer.is_fsdp_enabled:
+        model = VitaClip(trainer.accelerator.unwrap_model(trainer.model))
+        accelerator, processor = trainer.accelerator, trainer.processing_class
+        logits = predict(model, views(), processor, batch_size=2, accelerator=accelerator).logits.tolist()
     if trainer.is_world_process_zero():
         kept = {name: value for name, value in figures.items() if "top" in name or name == "eval_loss"}
-        result = {"losses": losses_of(trainer).tolist(), "figures": kept}
+        result = {"losses": losses_of(trainer).tolist(), "figures": kept, "logits": logits}
         (folder / "result.json").write_text(json.dumps(result))
 
 

@@ -1,9 +1,18 @@
 """Metrics against counting by hand."""
 
+from pathlib import Path
+
+import evaluate
 import pytest
 import torch
 
-from vita_clip_hf.evaluation import confusion_matrix, top_k_accuracy, within_pairs_accuracy
+from vita_clip_hf.evaluation import (
+    classification_figures,
+    confusion_matrix,
+    metrics,
+    top_k_accuracy,
+    within_pairs_accuracy,
+)
 
 LOGITS = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
 LABELS = torch.tensor([0, 2, 2, 1])
@@ -39,3 +48,20 @@ def test_a_pair_without_clips_is_an_error():
 def test_confusion_matrix_rows_are_shares_of_a_class():
     expected = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0.5, 0.5]])
     assert torch.equal(confusion_matrix(LOGITS, LABELS), expected)
+
+
+def test_figures_leave_unreadable_videos_out():
+    logits = torch.cat([LOGITS, torch.full((1, 3), 9.0)])
+    labels = torch.cat([LABELS, torch.tensor([-100])])
+    figures = classification_figures(logits, labels)
+    loss = torch.nn.functional.cross_entropy(LOGITS, LABELS).item()
+    assert figures == {"loss": pytest.approx(loss), "top_1": 0.5, "top_5": 1.0}
+    with pytest.raises(ValueError, match="None of the videos"):
+        classification_figures(logits[-1:], labels[-1:])
+
+
+def test_the_module_for_evaluate_gives_the_same_figures():
+    module = evaluate.load(str(Path(metrics.__file__).parent / "top_k_accuracy"), keep_in_memory=True)
+    ranks = LOGITS.argsort(descending=True)
+    expected = {f"top_{k}_accuracy": top_k_accuracy(LOGITS, LABELS, k) for k in (1, 2, 5)}
+    assert module.compute(predictions=ranks, references=LABELS, k=(1, 2, 5)) == expected

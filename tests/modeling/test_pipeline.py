@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from toy_checkpoint import run_without_package, save_toy_checkpoint, toy_adapter_on, write_rising_video
 from toy_vita_clip import LABELS, save_toy_clip, toy_model
 from transformers import CLIPModel, VideoClassificationPipeline, pipeline
+from vita_clip_hf.modeling.labels_vita_clip import embed_labels
 from vita_clip_hf.modeling.pipeline_vita_clip import window_bounds
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReadError, read_video
-from vita_clip_hf.modeling.zero_shot_vita_clip import embed_labels
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipProcessor
 from vita_clip_hf import ZeroShotVideoClassificationPipeline as ZeroShotPipeline
@@ -190,27 +190,54 @@ class TestText:
         monkeypatch.setattr(VitaClipModel, "get_text_features", counting)
         return sizes
 
-    def test_labels_are_encoded_once_for_all_videos_and_calls(self, classifier, video, encoded):
+    def test_labels_of_a_call_are_encoded_once_for_all_of_its_videos(self, classifier, video, encoded):
+        classifier([video, video, video], candidate_labels=CANDIDATES, batch_size=2)
+        assert encoded == [3]
+        classifier(video, candidate_labels=CANDIDATES[:2])
+        assert encoded == [3, 2]
+
+    def test_labels_of_the_constructor_are_encoded_once_for_all_calls(self, model, processor, video, encoded):
+        classifier = ZeroShotPipeline(model=model, processor=processor, candidate_labels=CANDIDATES)
         for _ in range(2):
-            classifier([video, video, video], candidate_labels=CANDIDATES, batch_size=2)
+            classifier([video, video], batch_size=2)
         assert encoded == [3]
         classifier(video, candidate_labels=CANDIDATES[:2])
         classifier(video, candidate_labels=CANDIDATES)
         assert encoded == [3, 2]
+        classifier(video, hypothesis_template="{}")
+        assert encoded == [3, 2, 3]
 
-    def test_another_template_or_other_weights_encode_again(self, processor, video, tmp_path, encoded):
+    def test_labels_of_a_call_follow_the_weights(self, processor, video, tmp_path):
         classifier = ZeroShotPipeline(model=toy_adapter_on(save_toy_clip(tmp_path)), processor=processor)
         before = classifier(video, candidate_labels=CANDIDATES)
-        classifier(video, candidate_labels=CANDIDATES, hypothesis_template="{}")
         with torch.no_grad():
             classifier.model.text_projection.weight.mul_(torch.randn(classifier.model.text_projection.weight.shape))
         assert not close_to(classifier(video, candidate_labels=CANDIDATES), before)
-        assert encoded == [3, 3, 3]
 
-    def test_no_more_than_a_few_sets_of_labels_are_kept(self, classifier, video):
-        for number in range(12):
-            classifier(video, candidate_labels=["one", f"other {number}"])
-        assert len(classifier._text_features) == 8
+    def test_labels_of_the_constructor_are_held_until_they_are_held_anew(self, processor, video, tmp_path):
+        model = toy_adapter_on(save_toy_clip(tmp_path))
+        classifier = ZeroShotPipeline(model=model, processor=processor, candidate_labels=CANDIDATES)
+        before = classifier(video)
+        with torch.no_grad():
+            model.text_projection.weight.mul_(torch.randn(model.text_projection.weight.shape))
+        assert close_to(classifier(video), before)  # documented
+        classifier.hold_labels()
+        assert not close_to(classifier(video), before)
+        assert close_to(classifier(video), classifier(video, candidate_labels=CANDIDATES))
+
+    def test_own_classes_are_held_by_the_model_and_dropped_by_its_rules(self, processor, video, tmp_path):
+        model, encodings = toy_adapter_on(save_toy_clip(tmp_path)), []
+        model.text_model.register_forward_hook(lambda *_: encodings.append(1))
+        classifier = ZeroShotPipeline(model=model, processor=processor)
+        assert encodings == []  # at the first call that asks for them
+        before = classifier([video, video])
+        classifier(video)
+        assert len(encodings) == 1
+        weights = {name: weight * 1.5 + 0.1 for name, weight in model.state_dict().items() if "contexts" in name}
+        model.load_state_dict(weights, strict=False)
+        after = classifier(video)
+        assert len(encodings) == 2
+        assert not close_to(after, before[0])
 
 
 class TestWindows:

@@ -84,14 +84,19 @@ def test_resumed_is_bit_equal(runs, way):
 def test_evaluation_is_that_of_a_plain_loop(runs, clip, way):
     model = VitaClipForVideoClassification.from_pretrained(runs[way] / "resumed").eval()
     normalize = toy_trainer(clip, toy_arguments(runs[way] / "unused"))._normalize
-    data, best = views(), []
+    data, best, probabilities = views(), [], []
     for index in range(NUM_EVALUATED):
         with torch.no_grad():
             logits = torch.stack([model(normalize(view[None])).logits[0] for view in data[index]["pixel_values"]])
-        best.append(logits.softmax(-1).mean(0).argsort(descending=True))
+        probabilities.append(logits.softmax(-1).mean(0))
+        best.append(probabilities[-1].argsort(descending=True))
     ranks = [order.tolist().index(label) for order, label in zip(best, data.labels.tolist(), strict=True)]
     figures = result_of(runs[way])["figures"]
     assert figures["eval_top_1"] == sum(rank < 1 for rank in ranks) / NUM_EVALUATED
     assert figures["eval_top_5"] == sum(rank < 5 for rank in ranks) / NUM_EVALUATED
     assert 0 < figures["eval_top_1"] < 1
     assert figures["eval_top_1"] < figures["eval_top_5"] < 1
+    predicted = result_of(runs[way])["logits"]  # of `predict`, in the order of the data set
+    assert (predicted is None) == (way == "fsdp")
+    if predicted is not None:
+        torch.testing.assert_close(torch.tensor(predicted).softmax(-1), torch.stack(probabilities), atol=1e-5, rtol=0)

@@ -8,13 +8,15 @@ import torch
 from safetensors.torch import load_file
 from tolerance import assert_computed_equal
 from torch.utils.data import Dataset
+from toy_checkpoint import toy_processor
 from toy_training import LABELS, losses_of, toy_arguments, toy_data, toy_trainer
 from toy_vita_clip import save_toy_clip, toy_tokenizer
-from transformers import TrainingArguments
-from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
+from transformers import EarlyStoppingCallback, TrainingArguments
 
 from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.evaluation import embed_labels, top_k_accuracy
 from vita_clip_hf.training import VitaClipTrainingArguments
+from vita_clip_hf.training.callbacks import ZeroShotSets
 from vita_clip_hf.training.clip_mixing import ClipMixing
 from vita_clip_hf.training.data_wait import DataWait
 from vita_clip_hf.training.skipped_videos import REPORT, SkippedVideos
@@ -173,13 +175,16 @@ class NamedClips(DecodedClips):
 def test_zero_shot_sets_are_evaluated_beside_the_trainers_own(clip, tmp_path):
     data = toy_data(9, seed=2)
     named = NamedClips(data.pixel_values, torch.arange(9) % 3)
-    trainer = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=toy_data(), zero_shot_datasets={"ucf": named})
-    trainer.processing_class = VitaClipProcessor(toy_tokenizer(), trainer.processing_class)
+    trainer = toy_trainer(clip, toy_arguments(tmp_path), eval_dataset=toy_data(), processing_class=toy_processor())
+    sets = ZeroShotSets(trainer, {"ucf": named})
+    trainer.add_callback(sets)
     figures = trainer.evaluate()
-    alone = trainer.evaluate_zero_shot(named, "x")
-    assert figures["eval_ucf_top_1"] == alone["x_top_1"]
-    from vita_clip_hf.evaluation import embed_labels, top_k_accuracy
-
+    alone = sets.evaluate("x")
+    assert figures["eval_ucf_top_1"] == alone["x_ucf_top_1"]
+    assert "eval_top_1" in figures
+    logged = {name for entry in trainer.state.log_history for name in entry}
+    assert {"eval_top_1", "eval_ucf_top_1", "eval_ucf_runtime"} <= logged
+    assert "eval_ucf_top_1" not in trainer.evaluate(toy_data(4))  # not the trainer's own set
     texts = embed_labels(trainer.model, toy_tokenizer(), list(named.class_names))
     with torch.no_grad():
         logits = trainer.model(trainer._normalize(named.pixel_values), text_embeds=texts).logits
@@ -204,7 +209,42 @@ def test_persistent_workers_serve_the_set_that_is_asked_for(clip, tmp_path):
 def test_zero_shot_without_a_tokenizer_is_an_error(clip, tmp_path):
     trainer = toy_trainer(clip, toy_arguments(tmp_path))
     with pytest.raises(ValueError, match="VitaClipProcessor"):
-        trainer.evaluate_zero_shot(NamedClips(toy_data(3).pixel_values, torch.arange(3)))
+        ZeroShotSets(trainer, {"x": NamedClips(toy_data(3).pixel_values, torch.arange(3))})
+
+
+def test_early_stopping_may_watch_a_zero_shot_set(clip, tmp_path):
+    named = NamedClips(toy_data(3).pixel_values, torch.arange(3))
+    settings = {
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "metric_for_best_model": "eval_x_loss",
+        "learning_rate": 0.0,
+    }
+    saving = {"save_strategy": "steps", "save_steps": 1, "load_best_model_at_end": True, "max_steps": 8}
+    trainer = toy_trainer(
+        clip, toy_arguments(tmp_path, **settings, **saving), eval_dataset=toy_data(4), processing_class=toy_processor()
+    )
+    trainer.add_callback(ZeroShotSets(trainer, {"x": named}))
+    trainer.add_callback(EarlyStoppingCallback(2))
+    trainer.train()
+    assert trainer.state.global_step == 3
+
+
+def test_the_average_is_evaluated_on_zero_shot_sets_too(clip, tmp_path):
+    named = NamedClips(toy_data(3).pixel_values, torch.arange(3))
+    arguments = toy_arguments(tmp_path, ema_decay=0.9, max_steps=4)
+    trainer = toy_trainer(clip, arguments, eval_dataset=toy_data(4), processing_class=toy_processor())
+    sets = ZeroShotSets(trainer, {"x": named})
+    trainer.train()
+    own = sets.evaluate()["eval_x_loss"]
+    trainer.model.load_state_dict(trainer._average.average, strict=False)
+    assert own == pytest.approx(sets.evaluate()["eval_x_loss"], abs=1e-6)
+    trainer._average.average = {}
+    assert own == pytest.approx(sets.evaluate()["eval_x_loss"], abs=1e-6)
+
+
+def test_checkpoints_are_not_published(tmp_path):
+    assert toy_arguments(tmp_path, hub_strategy="every_save").hub_strategy == "end"
 
 
 # ---- bad videos ----

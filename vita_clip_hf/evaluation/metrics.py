@@ -21,8 +21,42 @@ def top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> fl
     """
     if len(logits) == 0 or len(logits) != len(labels):
         raise ValueError(f"Expected as many labels as clips and at least one; found {len(labels)} and {len(logits)}.")
-    best = logits.topk(min(k, logits.shape[-1]), dim=-1).indices
-    return (best == labels[:, None]).any(-1).float().mean().item()
+    return ranked_accuracy(logits.topk(min(k, logits.shape[-1]), dim=-1).indices, labels, k)
+
+
+def ranked_accuracy(ranks: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
+    """
+    The share of clips whose class is among the first `k` of a ranking.
+
+    Args:
+        ranks: class ids, best first, `(N, K)`; a k above K counts as K.
+        labels: `(N,)`.
+
+    Returns:
+        From 0 to 1.
+    """
+    return (ranks[:, :k] == labels[:, None]).any(-1).double().mean().item()
+
+
+def classification_figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """
+    The figures of an evaluation on all clips at once, so that batches and processes make no difference.
+
+    Args:
+        logits: `(N, C)`.
+        labels: `(N,)`. Clips with a label below 0 are left out: their videos could not be read.
+
+    Returns:
+        `loss`, the mean cross-entropy, and `top_1` and `top_5` from 0 to 1.
+
+    Raises:
+        ValueError: no clip is left.
+    """
+    logits, labels = logits[labels >= 0], labels[labels >= 0]
+    if not len(labels):
+        raise ValueError("None of the videos to evaluate on could be read.")
+    loss = torch.nn.functional.cross_entropy(logits.double(), labels).item()
+    return {"loss": loss, "top_1": top_k_accuracy(logits, labels), "top_5": top_k_accuracy(logits, labels, 5)}
 
 
 def within_pairs_accuracy(

@@ -68,6 +68,8 @@ class VitaClipTrainingArguments(TrainingArguments):
         for name in ("mixup_alpha", "cutmix_alpha"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0, for none, or more.")
+        # Only the end of training is published: of a checkpoint the Trainer would upload no card and no code.
+        self.hub_strategy = "end"
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1, such as 0.999.")
         if not 0 <= self.max_bad_videos <= 1:

@@ -1,6 +1,6 @@
 """
-Checkpoints that a run can be resumed from after anything: each lists its files when all of them are on the disk, and
-one that was cut short is passed over for the one before.
+Checkpoints that a run can be resumed from after anything. Each lists its files once all of them are on the disk. One
+that was cut short is passed over for the one before.
 """
 
 import json
@@ -31,7 +31,7 @@ def seal_checkpoint(folder: str | os.PathLike) -> None:
 
 
 def find_damage(folder: str | os.PathLike) -> str | None:
-    """What keeps a checkpoint from being resumed from, in words; `None` where it is as it was written."""
+    """Why a checkpoint cannot be resumed from, in words; `None` if it is as it was written."""
     folder = Path(folder)
     if not folder.is_dir():
         return "there is no such folder"
@@ -60,7 +60,7 @@ def find_last_checkpoint(output_dir: str | os.PathLike) -> str | None:
         output_dir: the run's folder.
 
     Returns:
-        Its path, or `None` where there is no whole one.
+        Its path, or `None` if there is no whole one.
     """
     for folder in reversed(list_checkpoints(output_dir)):
         damage = find_damage(folder)
@@ -68,6 +68,28 @@ def find_last_checkpoint(output_dir: str | os.PathLike) -> str | None:
             return str(folder)
         logger.warning(f"{folder} is passed over: {damage}.")
     return None
+
+
+def whole_checkpoint(checkpoint: str | bool, output_dir: str | os.PathLike) -> str:
+    """
+    The checkpoint to go on from.
+
+    Args:
+        checkpoint: its folder; `True` for the newest whole one of `output_dir`.
+
+    Raises:
+        OSError: it is damaged.
+        ValueError: `output_dir` has no whole one.
+    """
+    if checkpoint is not True:
+        if damage := find_damage(str(checkpoint)):
+            raise OSError(f"Training cannot go on from {checkpoint}: {damage}.")
+        return str(checkpoint)
+    last = find_last_checkpoint(output_dir)
+    if last is None:
+        found = [folder.name for folder in list_checkpoints(output_dir)]
+        raise ValueError(f"There is no whole checkpoint in {output_dir} to resume from; found {found or 'none'}.")
+    return last
 
 
 def list_checkpoints(output_dir: str | os.PathLike) -> list[Path]:
@@ -79,8 +101,19 @@ def list_checkpoints(output_dir: str | os.PathLike) -> list[Path]:
     return [path for _, path in sorted((int(match[1]), path) for match, path in named if path.is_dir())]
 
 
+def remove_failed(folder: Path, error: Exception) -> None:
+    """Removes a checkpoint that could not be written, and raises an `OSError` that says so."""
+    shutil.rmtree(folder, ignore_errors=True)
+    last = find_last_checkpoint(folder.parent)
+    free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
+    raise OSError(
+        f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
+        + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
+    ) from error
+
+
 def remove_leftovers(output_dir: str | os.PathLike) -> None:
-    """Deletes the temporary folders that a run left which was killed while it wrote."""
+    """Deletes the temporary folders of a run that was killed while it wrote."""
     for folder in Path(output_dir).glob(".checkpoint-*"):
         shutil.rmtree(folder, ignore_errors=True)
 

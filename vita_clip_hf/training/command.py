@@ -5,14 +5,15 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainingArguments
 
 from .arguments import VitaClipTrainingArguments
-from .options import DataOptions, ModelOptions
+from .options import BaseOptions, DataOptions, ModelOptions
 from .process_group import close_process_group
 from .run import run_training
 
@@ -62,15 +63,6 @@ COMMON = (
     "use_cpu",
     "seed",
 )
-OURS = (
-    "mixup_alpha",
-    "cutmix_alpha",
-    "ema_decay",
-    "share_text_features",
-    "max_bad_videos",
-    "early_stopping_patience",
-    "profile_steps",
-)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
@@ -87,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     return 0
 
 
-def parse(arguments: list[str], prog: str) -> tuple[ModelOptions, DataOptions, VitaClipTrainingArguments]:
+def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, VitaClipTrainingArguments]:
     """
     Settings from the command line, on top of those of the file that may stand first.
 
@@ -128,10 +120,10 @@ def build_parser(prog: str, show_all: bool) -> HfArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter if show_all else _ShortHelp,
     )
     parser.add_argument("--help-all", action="store_true", help="show every setting, the Trainer's own too")
-    own = {name for options in (ModelOptions, DataOptions) for name in options.__dataclass_fields__}
+    trainers_own = {option.name for option in fields(TrainingArguments)}.difference(COMMON)
     if not show_all:
         for action in parser._actions:
-            if action.dest not in (*own, *OURS, *COMMON, "help", "help_all"):
+            if action.dest in trainers_own:
                 action.help = argparse.SUPPRESS
     return parser
 

@@ -1,7 +1,11 @@
-"""What a training run is told beside the Trainer's own arguments: which model, which data."""
+"""The settings of a training run beside the Trainer's own arguments: which model, which data."""
 
-from dataclasses import dataclass, field, fields
+import inspect
+import re
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
+
+from ..modeling.configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
 # Not float16: rounded to it, the base is no longer recognised by its fingerprint, and gradients need a scale.
 BASE_DTYPES = ("float32", "bfloat16")
@@ -12,8 +16,8 @@ def _option(default: Any, meaning: str, **metadata: Any) -> Any:
 
 
 @dataclass
-class ModelOptions:
-    """Which CLIP, and which prompts on it; the defaults are the paper's."""
+class BaseOptions:
+    """Which CLIP."""
 
     base: str = _option("openai/clip-vit-base-patch16", "CLIP, or an adapter to go on from: Hub id or folder")
     base_dtype: str = _option(
@@ -22,21 +26,6 @@ class ModelOptions:
     attn_implementation: str | None = _option(
         None, "sdpa, eager, flash_attention_2, ...; chosen by transformers if not given"
     )
-    use_temporal_embedding: bool = _option(True, "learned embedding of each frame's time")
-    use_summary_token: bool = _option(True, "summary token in every vision layer")
-    use_global_prompts: bool = _option(True, "global prompts in every vision layer")
-    num_global_prompts: int = _option(8, "global prompts in a layer")
-    use_local_prompts: bool = _option(True, "frame-conditioned local prompts in every vision layer")
-    local_prompt_condition: str = _option("projection", "projection (as released) or class_token (the paper's)")
-    train_cls_projection: bool = _option(True, "learn the projection of class tokens; released: no")
-    cls_projection_rank: int | None = _option(
-        None, "rank of that projection, for a smaller adapter; full if not given"
-    )
-    summary_attention_dim: int | None = _option(None, "width of the summary attention, likewise; CLIP's if not given")
-    text_prompt_length: int = _option(8, "learned context vectors of a class; 0 for none")
-    text_prompt_scope: str = _option("class", "contexts for each class (class), or one for all (unified)")
-    text_prompt_position: str = _option("end", "where the class name stands: end, front, middle")
-    text_prompt_init: str | None = _option(None, "words that the contexts start from; random if not given")
 
     def __post_init__(self) -> None:
         if self.base_dtype not in BASE_DTYPES:
@@ -44,9 +33,29 @@ class ModelOptions:
 
     def prompt_fields(self) -> dict[str, Any]:
         """What `VitaClipModel.from_pretrained` takes, beside the base."""
-        others = ("base", "base_dtype", "attn_implementation")
-        names = (option.name for option in fields(self) if option.name not in others)
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name, _, _ in _prompt_options()}
+
+
+def _prompt_options() -> list[tuple[str, Any, Any]]:
+    """The configuration's fields that say which prompts there are: name, type, and default with its meaning."""
+    options = []
+    for half in (VitaClipVisionConfig, VitaClipTextConfig):
+        meanings = _documented_fields(half)
+        for name, kind in half.__annotations__.items():
+            if name != "num_frames":  # it is the clips' too, and stands with them
+                options.append((name, kind, _option(getattr(half, name), meanings[name])))
+    return options
+
+
+def _documented_fields(config_class: type) -> dict[str, str]:
+    """The meaning of each field, from the `Args` of a configuration's docstring, as transformers writes them."""
+    _, _, fields = inspect.cleandoc(config_class.__doc__ or "").partition("Args:\n")
+    entries = re.split(r"^ +(\w+) \(.*\):\n", fields, flags=re.MULTILINE)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
+
+
+# Which CLIP, and which prompts on it; the defaults are the paper's.
+ModelOptions: type[BaseOptions] = make_dataclass("ModelOptions", _prompt_options(), bases=(BaseOptions,))
 
 
 @dataclass

@@ -14,8 +14,9 @@ from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
 from .arguments import VitaClipTrainingArguments
+from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
-from .options import DataOptions, ModelOptions
+from .options import BaseOptions, DataOptions
 from .trainer import VitaClipTrainer
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ AUTO = "auto"
 TEST_SAMPLING = {"dense": "strided", "tsn": "uniform", "uniform": "uniform"}
 
 
-def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
+def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
     """
     Trains, saves the adapter into `args.output_dir`, evaluates, and publishes where `args.push_to_hub` is set.
 
@@ -54,19 +55,17 @@ def run_training(model: ModelOptions, data: DataOptions, args: VitaClipTrainingA
         args=args,
         train_dataset=build_training_clips(train_rows, video_processor, data, args),
         eval_dataset=build_validation(data, names, video_processor),
-        zero_shot_datasets=build_zero_shot(data, video_processor),
         processing_class=processor,
-        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
+    zero_shot = ZeroShotSets(trainer, build_zero_shot(data, video_processor))
+    trainer.add_callback(zero_shot)
+    if args.early_stopping_patience:  # after the zero-shot sets, whose figures it may watch
+        trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
     figures = trainer.train(resume_from_checkpoint=resume).metrics
     trainer.save_model()
     trainer.save_state()
     trainer.save_metrics("train", figures)
-    if data.validation:
-        evaluated = trainer.evaluate()
-    else:
-        sets = trainer.zero_shot_datasets.items()
-        evaluated = {k: v for name, rows in sets for k, v in trainer.evaluate_zero_shot(rows, f"eval_{name}").items()}
+    evaluated = trainer.evaluate() if data.validation else zero_shot.evaluate()
     if evaluated:
         trainer.save_metrics("eval", evaluated)
         figures = {**figures, **evaluated}
@@ -85,7 +84,7 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
         )
 
 
-def load_vita_clip(model: ModelOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
+def load_vita_clip(model: BaseOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
     """What is to be trained, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
     vita_clip = VitaClipForVideoClassification.from_pretrained(
         model.base,

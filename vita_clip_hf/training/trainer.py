@@ -3,39 +3,36 @@
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils import gather_object
 from huggingface_hub import CommitInfo
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerState
+from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput, denumpify_detensorize, rotate_checkpoints
 
 from ..data import StreamedVideoClips, collate_clips
 from ..data.normalization import PixelNormalization
 from ..data.randomness import generator_for
-from ..evaluation.video_metrics import VideoMetrics
-from ..evaluation.zero_shot import VIDEO_TEMPLATES, embed_labels
+from ..evaluation.predict import predict_batches
 from ..hub.upload import check_base_is_public, publish_folder
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.checkpoint_vita_clip import load_adapter_weights
-from .checkpoints import find_damage, find_last_checkpoint, list_checkpoints, remove_leftovers, seal_checkpoint
+from .base_dtype import base_dtype_of, check_base_dtype
+from .callbacks import DataEpoch, PromptAverage, StepProfile
+from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
 from .clip_mixing import ClipMixing
-from .data_epoch import DataEpoch
 from .data_wait import DataWait
-from .prompt_average import PromptAverage
 from .recipe_card import describe_training
 from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
 from .shared_text import SharedTextFeatures
 from .skipped_videos import SkippedVideos, write_report
-from .step_profile import StepProfile
+from .whole_model import WholeModel, figures_of, logits_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,26 +47,21 @@ class VitaClipTrainer(Trainer):
     Args:
         processing_class: the [`VitaClipProcessor`] or [`VitaClipVideoProcessor`] of the model; it says how pixels are
             normalised and is saved beside the model.
-        zero_shot_datasets: further evaluation sets by name, each with class names of its own in `class_names`, which
-            are put into hand-written templates; their figures are `eval_NAME_top_1` and so on.
         args, kwargs: as for [`Trainer`]. `compute_metrics` is loss, top-1 and top-5 if not given.
     """
 
-    def __init__(self, *args: Any, zero_shot_datasets: Mapping[str, Any] | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("data_collator", collate_clips)
         if kwargs.get("compute_metrics") is None:
-            kwargs["compute_metrics"] = VideoMetrics()
+            kwargs["compute_metrics"] = figures_of
         super().__init__(*args, **kwargs)
         self.loss_is_scaled_for_ga = False  # compute_loss gives the mean of its batch
         self.label_smoother = None  # compute_loss smooths
-        self.zero_shot_datasets = dict(zero_shot_datasets or {})
         self._normalize = PixelNormalization.of(self.processing_class) if self.processing_class is not None else None
         num_classes = len(self._bare_model().config.label_names)
         self._mix = ClipMixing(num_classes, self.args.mixup_alpha, self.args.cutmix_alpha)
         self._shared_text = SharedTextFeatures()
-        self._zero_shot_texts: torch.Tensor | None = None  # while a set with classes of its own is evaluated
         self._data_wait = DataWait()
-        self._zero_shot_cache: dict[tuple[str, ...], torch.Tensor] = {}
         self._batches_in_step = 0
         self._skipped = SkippedVideos(
             self.args.output_dir,
@@ -78,7 +70,6 @@ class VitaClipTrainer(Trainer):
             _length(self.train_dataset),
             self.args.max_bad_videos,
         )
-        self._unread: dict[str, str] = {}  # in the evaluation that goes on
         if hasattr(self.train_dataset, "set_epoch"):
             self.add_callback(DataEpoch(self.train_dataset))
         if self.args.profile_steps:
@@ -87,27 +78,10 @@ class VitaClipTrainer(Trainer):
             raise ValueError(
                 "ema_decay averages whole prompts, which FSDP and DeepSpeed split: use DDP, or no average."
             )
-        self._check_base_dtype()
+        check_base_dtype(self._bare_model(), self.args, self.accelerator)
         self._average = None if self.args.ema_decay is None else PromptAverage(self.args.ema_decay)
         if self._average is not None:
             self.add_callback(self._average)
-
-    def _check_base_dtype(self) -> None:
-        """Raises `ValueError` where a base in another precision than the prompts cannot be trained on."""
-        base, learned = base_dtype_of(self._bare_model()), torch.float32
-        if base not in (torch.bfloat16, torch.float16):
-            return
-        if any(weight.dtype != learned for weight in self._bare_model().parameters() if weight.requires_grad):
-            return  # a model in one precision throughout
-        if self.args.fp16:
-            raise ValueError(f"With fp16 every use of a base in {base} would cast it: take bf16, or a float32 base.")
-        if self.is_deepspeed_enabled:
-            raise ValueError(f"DeepSpeed casts prompts and base alike: it cannot keep the base in {base}.")
-        if self.is_fsdp_enabled and not self.accelerator.is_fsdp2:
-            raise ValueError(
-                f"FSDP1 joins weights of one precision only, and the base is in {base} beside prompts in {learned}: "
-                "take FSDP2 (fsdp_version: 2), or a float32 base."
-            )
 
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
@@ -130,16 +104,12 @@ class VitaClipTrainer(Trainer):
             OSError: the checkpoint is damaged, or a checkpoint cannot be written.
             ValueError: there is no checkpoint to resume from, or too many videos are bad.
         """
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = self._last_checkpoint()
-        elif resume_from_checkpoint and (damage := find_damage(resume_from_checkpoint)):
-            raise OSError(f"Training cannot go on from {resume_from_checkpoint}: {damage}.")
+        if resume_from_checkpoint:
+            resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args.output_dir)
         if self.args.should_save:
             remove_leftovers(self.args.output_dir)
         self._skipped.start(resumed=bool(resume_from_checkpoint))
         self.accelerator.wait_for_everyone()
-        for dataset in self.zero_shot_datasets.values():
-            self._embed_names(dataset.class_names)  # now: FSDP and DeepSpeed are about to take the text tower apart
         if resume_from_checkpoint and (done := self._finished(resume_from_checkpoint)):
             return done
         try:
@@ -164,15 +134,6 @@ class VitaClipTrainer(Trainer):
         self._load_from_checkpoint(checkpoint)
         self.state = state
         return TrainOutput(state.global_step, 0.0, {"train_steps": state.global_step})
-
-    def _last_checkpoint(self) -> str:
-        last = find_last_checkpoint(self.args.output_dir)
-        if last is None:
-            found = [folder.name for folder in list_checkpoints(self.args.output_dir)]
-            raise ValueError(
-                f"There is no whole checkpoint in {self.args.output_dir} to resume from; found {found or 'none'}."
-            )
-        return last
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The batches of one optimizer step; the time until they are there is counted as waiting."""
@@ -204,25 +165,24 @@ class VitaClipTrainer(Trainer):
 
     # ---- one batch ----
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        inputs = super()._prepare_inputs(inputs)
+    def _prepare_clips(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A batch as the model takes it: skipped videos noted, pixels normalised and, in training, clips mixed."""
+        inputs = dict(inputs)
         skipped = inputs.pop("skipped", [])
-        pixel_values = inputs["pixel_values"]
+        inputs["pixel_values"] = self._normalized(inputs["pixel_values"])
         if self.model.training:
-            self._skipped.add(skipped, len(pixel_values))
-        else:
-            self._unread |= dict(skipped)
-        if pixel_values.dtype == torch.uint8:
-            if self._normalize is None:
-                raise ValueError(
-                    "The data set gives clips as uint8. Give the trainer the model's processor as processing_class, "
-                    "which says how they are normalised."
-                )
-            inputs["pixel_values"] = self._normalize(pixel_values)
-        if self.model.training:
+            self._skipped.add(skipped, len(inputs["pixel_values"]))
             seed = self._seed_of_batch()
             inputs["pixel_values"], inputs["labels"] = self._mix(inputs["pixel_values"], inputs["labels"], seed)
         return inputs
+
+    def _normalized(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        if pixel_values.dtype == torch.uint8 and self._normalize is None:
+            raise ValueError(
+                "The data set gives clips as uint8. Give the trainer the model's processor as processing_class, "
+                "which says how they are normalised."
+            )
+        return pixel_values if self._normalize is None else self._normalize(pixel_values)
 
     def _seed_of_batch(self) -> int:
         """Of what is drawn for a batch: another one for every seed, step, batch within it, and process."""
@@ -238,7 +198,7 @@ class VitaClipTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Cross-entropy, with label smoothing where asked for; the mean over the batch."""
-        inputs = dict(inputs)
+        inputs = self._prepare_clips(inputs)
         labels = inputs.pop("labels")
         shares_text = self.model.training and self._can_share_text()
         is_last = self.accelerator.gradient_state.sync_gradients
@@ -257,16 +217,13 @@ class VitaClipTrainer(Trainer):
 
     def _can_share_text(self) -> bool:
         """
-        Not with dropout, which every batch is to draw anew. DeepSpeed and FSDP hold the text tower in pieces that only
-        their own forward pass puts together.
+        Not with dropout, which every batch is to draw anew, and not where the text tower cannot run on its own.
         """
         return (
             self.args.share_text_features
             and self.args.gradient_accumulation_steps > 1
             and self._bare_model().config.text_config.attention_dropout == 0
-            and self.args.n_gpu <= 1
-            and not self.is_deepspeed_enabled
-            and not self.is_fsdp_enabled
+            and not self._needs_whole_forward()
         )
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
@@ -275,86 +232,68 @@ class VitaClipTrainer(Trainer):
 
     # ---- evaluation ----
 
-    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict:
-        """
-        Evaluates on `eval_dataset`, and on the zero-shot sets beside it where the trainer's own is evaluated. With
-        `ema_decay`, what is evaluated is the average of the prompts.
-        """
-        beside = self.zero_shot_datasets if eval_dataset is None else {}
-        with self._averaged():
-            metrics = self._evaluate_all_of(eval_dataset, metric_key_prefix, ignore_keys)
-            for name, dataset in beside.items():
-                metrics |= self.evaluate_zero_shot(dataset, f"{metric_key_prefix}_{name}")
-        return metrics
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As the Trainer's. Workers persist for its own set alone: the Trainer would give them to other sets too."""
+        is_own = eval_dataset is None or isinstance(eval_dataset, str) or eval_dataset is self.eval_dataset
+        persist = self.args.dataloader_persistent_workers
+        self.args.dataloader_persistent_workers = persist and is_own
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_persistent_workers = persist
 
-    def evaluate_zero_shot(self, dataset: Any, metric_key_prefix: str = "zero_shot") -> dict[str, float]:
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        text_embeds: torch.Tensor | None = None,
+    ) -> EvalLoopOutput:
         """
-        Evaluates on classes that have no learned contexts.
+        The loop of `vita_clip_hf.evaluation` in place of transformers' own, on clips `(B, T, 3, H, W)` or several
+        views of each, `(B, V, T, 3, H, W)`. With `ema_decay` it evaluates the average of the prompts.
+        `compute_metrics` sees all samples at once. `unreadable_videos` counts those that could not be read.
 
         Args:
-            dataset: as the Trainer's, with its class names in `class_names`.
-            metric_key_prefix: of the figures.
+            dataloader, description, metric_key_prefix: as for [`Trainer`].
+            prediction_loss_only, ignore_keys: not used.
+            text_embeds: `(C, D')` of other classes than the model's own.
         """
-        self._zero_shot_texts = self._embed_names(dataset.class_names).to(self.args.device)
-        try:
-            return self._evaluate_all_of(dataset, metric_key_prefix)
-        finally:
-            self._zero_shot_texts = None
+        full_eval = torch.float16 if self.args.fp16_full_eval else torch.bfloat16 if self.args.bf16_full_eval else None
+        if full_eval is not None and not self.is_in_train:
+            self.model.to(device=self.args.device, dtype=full_eval)
+        for part in (self.model, self.optimizer):
+            if hasattr(part, "eval"):  # of optimizers those that need no schedule
+                part.eval()
+        self.callback_handler.eval_dataloader = dataloader
+        with self._averaged(), self.accelerator.autocast():
+            several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
+            model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
+            if text_embeds is None and not self._needs_whole_forward():
+                text_embeds = model.encode_classes()
+            found = predict_batches(
+                model,
+                dataloader,
+                text_embeds,
+                normalize=self._normalized,
+                accelerator=self.accelerator,
+                description=f"{description} ({metric_key_prefix})",
+                progress=not self.args.disable_tqdm,
+            )
+        logits, labels = found.logits.numpy(), None if found.labels is None else found.labels.numpy()
+        figures: dict[str, Any] = {}
+        if labels is not None and self.compute_metrics is not None:
+            figures = self.compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
+        if found.unreadable:
+            figures["unreadable_videos"] = len(found.unreadable)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in denumpify_detensorize(figures).items()}
+        return EvalLoopOutput(predictions=logits, label_ids=labels, metrics=metrics, num_samples=len(logits))
 
-    def _embed_names(self, class_names: Sequence[str]) -> torch.Tensor:
-        """`(C, D')`, once for each list of names: the text tower is frozen."""
-        tokenizer = getattr(self.processing_class, "tokenizer", None)
-        if tokenizer is None:
-            raise ValueError("Zero-shot evaluation needs a tokenizer: give the trainer a VitaClipProcessor.")
-        names = tuple(class_names)
-        if names not in self._zero_shot_cache:
-            self._zero_shot_cache[names] = embed_labels(self._bare_model(), tokenizer, list(names), VIDEO_TEMPLATES)
-        return self._zero_shot_cache[names]
-
-    def _evaluate_all_of(self, dataset: Any, prefix: str, ignore_keys: Any = None) -> dict[str, float]:
-        """The Trainer's evaluation; it says how many videos could not be read, and were left out."""
-        self._unread.clear()
-        metrics = super().evaluate(dataset, ignore_keys, prefix)
-        unread = {video: reason for part in gather_object([self._unread]) for video, reason in part.items()}
-        if unread:
-            metrics[f"{prefix}_unreadable_videos"] = len(unread)
-            self.log({f"{prefix}_unreadable_videos": len(unread)})
-            examples = "; ".join(f"{video}: {reason}" for video, reason in list(unread.items())[:5])
-            logger.warning(f"{len(unread)} videos of {prefix} could not be read and are not counted. {examples}")
-        return metrics
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """As the Trainer's; it keeps persistent workers of its own set, and would give them to any other one."""
-        if eval_dataset is None or isinstance(eval_dataset, str) or eval_dataset is self.eval_dataset:
-            return super().get_eval_dataloader(eval_dataset)
-        kept = self.__dict__.pop("_eval_dataloaders", None)
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.__dict__.pop("_eval_dataloaders", None)
-            if kept is not None:
-                self._eval_dataloaders = kept
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """
-        Logits `(B, C)` of clips `(B, T, 3, H, W)` or of several views of each, `(B, V, T, 3, H, W)`, averaged. The
-        loss is left to the metrics, which see each sample once: a mean of batch means would not.
-        """
-        if prediction_loss_only:
-            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs.pop("labels")
-        if self._zero_shot_texts is not None:
-            inputs["text_embeds"] = self._zero_shot_texts
-        with torch.no_grad(), self.compute_loss_context_manager():
-            logits = logits_of(model(**inputs))
-        return None, logits.float().contiguous(), labels
+    def _needs_whole_forward(self) -> bool:
+        """Whether weights are spread over devices, and only a forward pass of the whole model joins them."""
+        return self.is_deepspeed_enabled or self.is_fsdp_enabled or self.args.n_gpu > 1
 
     # ---- checkpoints ----
 
@@ -374,23 +313,11 @@ class VitaClipTrainer(Trainer):
             if self.args.should_save:
                 seal_checkpoint(folder)
         except (OSError, RuntimeError) as error:  # torch.save gives a RuntimeError for a full disk
-            self._report_failed_save(folder, error)
+            remove_failed(folder, error)
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save:
             rotate_checkpoints(run_folder, limit, self.state.best_model_checkpoint, use_mtime=True)
-
-    def _report_failed_save(self, folder: Path, error: Exception) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        last = find_last_checkpoint(folder.parent)
-        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
-        raise OSError(
-            f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
-            + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
-        ) from error
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Nothing: the Trainer's own would upload prompts without card and code. The end of training publishes."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
@@ -482,16 +409,6 @@ class VitaClipTrainer(Trainer):
             private=self.args.hub_private_repo if private is None else private,
             run_as_future=not blocking,
         )
-
-
-def logits_of(outputs: Any) -> torch.Tensor:
-    """`(B, C)` from the output of either model class."""
-    return outputs["logits"] if "logits" in outputs else outputs["logits_per_video"]
-
-
-def base_dtype_of(model: nn.Module) -> torch.dtype:
-    """Of the frozen CLIP of a [`VitaClipModel`]."""
-    return model.visual_projection.weight.dtype
 
 
 def _length(dataset: Any) -> int | None:

@@ -1,8 +1,11 @@
-"""Top-k accuracy as a metric module of `evaluate`; of ranked class ids, as scores of all classes are slow to pass."""
+"""Top-k accuracy as a metric module of `evaluate`, of ranked class ids: scores of all classes are slow to pass."""
 
 import datasets
 import evaluate
 import numpy as np
+import torch
+
+from vita_clip_hf.evaluation.metrics import ranked_accuracy
 
 _DESCRIPTION = "The share of samples whose class is among the k best that were predicted."
 _INPUTS = """
@@ -26,5 +29,5 @@ class TopKAccuracy(evaluate.Metric):
         )
 
     def _compute(self, predictions, references, k=(1,)) -> dict[str, float]:
-        hits = np.asarray(predictions) == np.asarray(references)[:, None]
-        return {f"top_{n}_accuracy": float(hits[:, :n].any(axis=1).mean()) for n in np.atleast_1d(k)}
+        ranks, labels = torch.as_tensor(predictions), torch.as_tensor(references)
+        return {f"top_{n}_accuracy": ranked_accuracy(ranks, labels, n) for n in np.atleast_1d(k)}

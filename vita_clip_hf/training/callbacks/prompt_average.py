@@ -36,18 +36,20 @@ class PromptAverage(TrainerCallback):
         torch._foreach_lerp_(averages, [weight.detach() for weight in learned.values()], 1 - self.decay)
 
     @contextmanager
-    def in_place_of_weights(self, model: nn.Module) -> Iterator[None]:
-        """Puts the average on the model for a while; nothing happens before the first step."""
+    def in_place_of_weights(self, model: Any) -> Iterator[None]:
+        """Puts the average on the model for a while. Before the first step there is none, and the weights stay."""
         if not self.average:
             yield
             return
         learned = _learned(model)
         kept = {name: weight.detach().clone() for name, weight in learned.items()}
         _write(learned, self.average)
+        model.drop_class_features()  # held ones are of other weights
         try:
             yield
         finally:
             _write(learned, kept)
+            model.drop_class_features()
 
     def save(self, folder: Path) -> None:
         if self.average:
