@@ -12,13 +12,13 @@ import torch
 from transformers import AutoTokenizer
 
 from .convert import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
-from .labels import load_labels
 from .modeling.adapter_storage_vita_clip import is_prompt
 from .modeling.adapter_vita_clip import locate_base
 from .modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from .modeling.labels_vita_clip import tokenize_labels
 from .modeling.modeling_vita_clip import VitaClipModel
 from .modeling.processing_vita_clip import VitaClipProcessor
+from .names import load_labels
 
 PREFIX = "module."
 # The released checkpoints start from OpenAI's weights, which the base's are bit for bit. This leaves room for one
