@@ -27,8 +27,8 @@ class VitaClipProcessor(ProcessorMixin):
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs) -> list:
-        # The base class asks AutoVideoProcessor, which knows none for a plain CLIP checkpoint. Here it is always this
-        # one, which also spares remote code from being resolved a second time.
+        # The base class asks AutoVideoProcessor, which knows none for a plain CLIP checkpoint. Naming the class also
+        # spares remote code from being resolved a second time.
         video_processor = VitaClipVideoProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
         tokenizer = cls._load_tokenizer_from_pretrained("tokenizer", pretrained_model_name_or_path, **kwargs)
         return [tokenizer, video_processor]

@@ -26,7 +26,7 @@ SAMPLINGS = ("uniform", "strided")
 @dataclass(frozen=True)
 class FrameSampling:
     """
-    Which frames of a video make its clips. Raises `ValueError` at construction for a value that makes no sense.
+    Which frames of a video make its clips.
 
     Args:
         num_frames: T, frames in a clip.
@@ -36,6 +36,9 @@ class FrameSampling:
         num_temporal_views: K, clips per video. Strided clips start at K equally spaced places, the first at the
             video's start and the last such that it ends with the video; a single one is centred. Uniform clips take
             the middles of the K equal parts of each segment.
+
+    Raises:
+        ValueError: a value makes no sense.
     """
 
     num_frames: int = 8
@@ -163,7 +166,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
                 settings = None
             if settings is None:
                 raise
-        # What names another class is of no meaning to this one.
+        # These settings name other classes.
         foreign = ("image_processor_type", "feature_extractor_type", "processor_class")
         return {key: value for key, value in settings.items() if key not in foreign}, unused
 
@@ -272,7 +275,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
 
 @dataclass
 class _Clip:
-    """Frames of one video, `(num_clips * T, 3, H, W)`, and where they come from."""
+    """Frames of one video, `(num_clips * T, 3, H, W)`, and the metadata of their source."""
 
     frames: torch.Tensor
     num_clips: int
@@ -327,7 +330,7 @@ def _frame_as_tensor(frame: Any, convert_to_rgb: bool) -> torch.Tensor:
         return torch.as_tensor(frame)
     if convert_to_rgb and frame.mode != "RGB":
         if "A" in frame.getbands() or "transparency" in frame.info:
-            # As transformers does for images: what is transparent shows a white background.
+            # As in transformers' images, transparent pixels show a white background.
             frame = frame.convert("RGBA")
             frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame)
         frame = frame.convert("RGB")
@@ -336,7 +339,7 @@ def _frame_as_tensor(frame: Any, convert_to_rgb: bool) -> torch.Tensor:
 
 
 def _channels_first(frames: torch.Tensor, name: str, data_format: str | ChannelDimension | None) -> torch.Tensor:
-    """`(T, H, W, 3)` or `(T, 3, H, W)` to the latter; where both readings fit, channels first, as in transformers."""
+    """`(T, H, W, 3)` or `(T, 3, H, W)` to the latter; if both readings fit, channels first, as in transformers."""
     shape = tuple(frames.shape)
     if data_format is not None:
         axis = 1 if ChannelDimension(data_format) == ChannelDimension.FIRST else 3
@@ -352,7 +355,7 @@ def _channels_first(frames: torch.Tensor, name: str, data_format: str | ChannelD
 
 
 def _as_pixels(frames: torch.Tensor, indices: list[int], name: str, do_rescale: bool) -> torch.Tensor:
-    """Integers as uint8, anything else as float32, if every value can be a pixel's."""
+    """Integers as uint8, other pixels as float32; values that no pixel can have are refused."""
     if frames.dtype == torch.uint8:
         return frames
     if frames.dtype == torch.bool or frames.is_complex():

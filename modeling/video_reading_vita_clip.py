@@ -6,6 +6,8 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,29 +15,23 @@ import torch
 from huggingface_hub.utils import httpx
 from transformers.video_utils import VideoMetadata
 
-try:
-    import decord
-except ImportError:  # frames that are decoded already need no codec library
-    decord = None
-
-
 VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 # decord fills a frame that it cannot decode with a copy of an earlier one. Any number above zero and far below
 # 1 / (number of frames) makes the first such substitution an error.
 _NO_SUBSTITUTED_FRAMES = 1e-9
 # A jump stops and refills the decoder, which costs about as much as decoding this many frames of a 340x256 H.264
-# file: a shorter way is walked.
+# file. A shorter way is played.
 _SEEK_COST_IN_FRAMES = 10
-# Every container has a zero byte within its first bytes; text, HTML error pages and the like have none at all.
+# Every container has a zero byte within its first bytes; text and HTML error pages have none.
 _HEAD_SIZE = 4096
-# What MP4 and MOV files begin with, after the length of the box.
+# MP4 and MOV files begin with the length of a box and one of these names.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-# decord decodes ahead and reports damage the moment it meets it, with good frames still waiting in its queue: whether
-# one of those can be had is a race between its threads. Each attempt on a frame a little before damage fails by up to
-# one half on a busy machine.
+# decord decodes ahead and reports damage at once, even if good frames still wait in its queue: a race between its
+# threads decides whether such a frame can be read. On a busy machine up to half of the attempts on a frame shortly
+# before damage fail.
 _ATTEMPTS = 10
-# Timestamps in seconds: below the first is decord's way to say "none"; the second tells zero from rounding errors.
+# Timestamps in seconds: decord's for "none" lie below the first; the second tells zero from rounding errors.
 _NO_TIMESTAMP = -1e9
 _SMALLEST_FRAME_TIME = 1e-3
 
@@ -87,12 +83,12 @@ class VideoReader:
     Frame i is the i-th frame that a decoder outputs when it plays the file from the start. decord alone does not keep
     to that: it also counts packets that an edit list hides (clips cut without re-encoding), it lands on a neighbour of
     the frame asked for in streams with open groups of pictures (x265's default), it starts MPEG streams too late, it
-    repeats an earlier frame where it cannot decode one, and for some widths it returns padded rows. Each is checked
-    for here, and put right or refused.
+    repeats an earlier frame if it cannot decode one, and for some widths it returns padded rows. This class checks for
+    each of these, and corrects or refuses it.
 
-    Not detected: damage that the codec conceals (smeared blocks after a bit error). Such a frame looks like any other
-    to decord, and to PyAV and torchcodec with their defaults. Where the codec gives up, the frames before are had, but
-    of the last few right before the damage some may be refused too.
+    Damage that the codec conceals (smeared blocks after a bit error) is not detected: such a frame looks like any
+    other to decord, and to PyAV and torchcodec with their defaults. If the codec gives up, the frames before the
+    damage can be read, but some of the last few before it may be refused too.
 
     Args:
         source: path, http(s) URL (downloaded into memory), the file's bytes, or a binary file object, which is read
@@ -123,8 +119,8 @@ class VideoReader:
         self.num_frames = len(self._decoder) - self._num_hidden
         self._can_skip = self._can_seek = self._starts_with_first_packet()
         if not self._can_skip:
-            # Cut inside a group of pictures, say: the packets before the first key frame show nothing. How many
-            # frames there are is known only by decoding, and decord's jumps and skips go by the wrong numbers.
+            # For example the file was cut inside a group of pictures, and packets before the first key frame show
+            # nothing. Only decoding tells the number of frames, and decord's jumps and skips use wrong numbers.
             self.num_frames = self._count_by_decoding()
         self.height, self.width = self._read_frame(0).shape[:2]
 
@@ -135,7 +131,7 @@ class VideoReader:
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What transformers' sampling functions read: a new object each time, `frames_indices` unset."""
+        """The file's metadata for transformers' sampling functions: a new object each time, `frames_indices` unset."""
         return VideoMetadata(
             total_num_frames=self.num_frames,
             fps=self.fps,
@@ -158,7 +154,7 @@ class VideoReader:
 
         Raises:
             IndexError: an index outside the file.
-            VideoReadError: a frame cannot be decoded; says which, and how many frames were read before it.
+            VideoReadError: a frame cannot be decoded; it says which, and how many frames were read before it.
         """
         indices = [int(index) for index in indices]
         for index in indices:
@@ -174,20 +170,20 @@ class VideoReader:
             video = video[[row_of[index] for index in indices]]
         return video.permute(0, 3, 1, 2)
 
-    # decord's position is a packet number in display order. It is `_offset` ahead of the index of the frame shown: by
-    # the hidden frames after a jump, by nothing while the file plays from its start.
+    # decord's position is a packet number in display order. It is `_offset` ahead of the index of the frame shown: the
+    # number of hidden frames after a jump, 0 while the file plays from its start.
 
     def _restart(self) -> None:
-        """Open the file (again), the decoder before its first frame."""
+        """Open the file (again), with the decoder before its first frame."""
         self._decoder = _open_with_decord(self.name, self._content, self._head, self._num_threads)
         self._offset = 0
         self._decoded: tuple[int, np.ndarray] | None = None
 
     def _position(self) -> int:
-        return _CURRENT_POSITION(self._decoder._handle)
+        return _codec().position_of(self._decoder._handle)
 
     def _next_frame(self) -> np.ndarray:
-        """The next frame, `(H, W, 3)`; also kept, with its index, in case it is the one asked for later."""
+        """The next frame, `(H, W, 3)`. It is kept with its index: it may be asked for next."""
         frame = _without_padding(self._decoder.next())
         self._decoded = (self._position() - 1 - self._offset, frame)
         return frame
@@ -197,7 +193,7 @@ class VideoReader:
         for _ in range(_ATTEMPTS):
             try:
                 return self._decode(index)
-            except _CODEC_ERRORS as error:  # noqa: PERF203
+            except _codec().errors as error:  # noqa: PERF203
                 cause = error
                 reached = min(max(reached, self._position() - self._offset), index)
                 self._restart()
@@ -210,7 +206,7 @@ class VideoReader:
         if self._decoded is not None and self._decoded[0] == index:
             return self._decoded[1]
         self._go_to(index)
-        # A jump to a key frame has decoded it already.
+        # A jump to a key frame decodes it.
         if self._decoded is not None and self._decoded[0] == index:
             return self._decoded[1]
         return self._next_frame()
@@ -233,12 +229,15 @@ class VideoReader:
         return self._key_frames[after - 1] if after else 0
 
     def _jump_to(self, key_packet: int) -> bool:
-        """Decode this key frame. False, with the file back at its start, unless a timestamp confirms that it is it."""
+        """
+        Jump to this key frame and decode it. If its timestamp does not confirm it, return False, with the file back at
+        its start.
+        """
         if self._confirms(key_packet):
             self._offset = self._num_hidden
             self._next_frame()
             return True
-        # An open group (pictures that follow the key frame in the file are shown before it), or no way to seek.
+        # An open group (pictures that follow the key frame in the file are shown before it), or no seeking.
         self._can_seek = False
         self._restart()
         return False
@@ -247,10 +246,10 @@ class VideoReader:
         """Whether decord, sent to this key frame, finds its timestamp on the frame that comes out."""
         try:
             if self._position() == key_packet:
-                # decord would take itself to be there already and check nothing: go elsewhere first.
+                # decord checks nothing if it is there already: go elsewhere first.
                 self._decoder.seek(len(self._decoder) - 1 if key_packet == 0 else 0)
             self._decoder.seek_accurate(key_packet)
-        except _CODEC_ERRORS:
+        except _codec().errors:
             return False
         # decord counts the frame as passed (and holds it for the next call) only if the timestamps agree.
         return self._position() == key_packet + 1
@@ -267,12 +266,12 @@ class VideoReader:
     def _skip_to(self, position: int) -> None:
         if self._can_skip and self._position() < position:
             self._decoder.seek_accurate(position)
-        # decord's skip gives up early near the end of some files and does not say so: walk the rest.
+        # decord's skip ends early near the end of some files, without an error: play the rest.
         while self._position() < position:
             self._next_frame()
 
     def _count_hidden_frames(self) -> int:
-        """Number of packets that an edit list hides: the decoder uses them, decord counts them, nothing shows them."""
+        """Number of packets that an edit list hides: the decoder needs them, decord counts them, players skip them."""
         try:
             starts = self._decoder.get_frame_timestamp(np.arange(len(self._decoder)))[:, 0]
         except IndexError as error:  # the container promises frames that are not there
@@ -306,19 +305,42 @@ class VideoReader:
             while True:
                 self._next_frame()
                 count += 1
-        except _END_OF_STREAM:
+        except _codec().end_of_stream:
             self._restart()
-        except _CODEC_ERRORS as error:
+        except _codec().errors as error:
             raise VideoReadError(f"{self.name}: frame {count} cannot be decoded ({_cause(error)})") from error
         if count == 0:
             raise VideoReadError(f"{self.name}: no frame of its video stream can be decoded")
         return count
 
 
-if decord is not None:
-    _CURRENT_POSITION = decord.get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
-    _END_OF_STREAM = (StopIteration, decord.DECORDLimitReachedError)
-    _CODEC_ERRORS = (decord.DECORDError, RuntimeError, *_END_OF_STREAM)
+@dataclass(frozen=True)
+class _Codec:
+    """
+    decord.
+
+    Args:
+        library: the module.
+        position_of: the packet number that a reader's handle stands before.
+        end_of_stream, errors: the exceptions of its readers; `errors` has those of `end_of_stream`.
+    """
+
+    library: Any
+    position_of: Callable[[Any], int]
+    end_of_stream: tuple[type[Exception], ...]
+    errors: tuple[type[Exception], ...]
+
+
+@cache
+def _codec() -> _Codec:
+    """Imports decord when the first file is opened: decoded frames need no codec library, and the import is slow."""
+    try:
+        import decord
+    except ImportError as error:
+        raise ImportError("Decoding videos needs the decord library: `pip install decord2`.") from error
+    position_of = decord.get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
+    end_of_stream = (StopIteration, decord.DECORDLimitReachedError)
+    return _Codec(decord, position_of, end_of_stream, (decord.DECORDError, RuntimeError, *end_of_stream))
 
 
 def _locate(source: VideoSource) -> tuple[str, bytes | None, bytes]:
@@ -386,9 +408,8 @@ def _is_mpeg_stream(head: bytes) -> bool:
 
 
 def _open_with_decord(name: str, content: bytes | None, head: bytes, num_threads: int) -> Any:
-    if decord is None:
-        raise ImportError("Decoding videos needs the decord library: `pip install decord2`.")
-    # What goes wrong is raised as an exception; ffmpeg's own lines on stderr would only repeat it.
+    decord = _codec().library
+    # Errors are raised as exceptions; ffmpeg's own lines on stderr would repeat them.
     decord.logging.set_level(decord.logging.QUIET)
     # An absolute path keeps ffmpeg from reading "a:b.mp4" as a protocol.
     uri = os.path.abspath(name) if content is None else io.BytesIO(content)
@@ -401,7 +422,7 @@ def _open_with_decord(name: str, content: bytes | None, head: bytes, num_threads
 def _reason_not_opened(message: str, head: bytes) -> str:
     if "cannot find video stream" in message:
         return "has no video stream (sound only?)"
-    # The second: ffmpeg found no picture from which to learn the pixel format.
+    # The second message: ffmpeg found no picture that tells the pixel format.
     if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
         return "its video stream has no frames"
     if head[4:8] in _MP4_BOXES:
@@ -412,13 +433,13 @@ def _reason_not_opened(message: str, head: bytes) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    if isinstance(error, _END_OF_STREAM) or "Unable to handle EOF" in str(error):
+    if isinstance(error, _codec().end_of_stream) or "Unable to handle EOF" in str(error):
         return "the stream ends"
     return _text_of(str(error))
 
 
 def _text_of(message: str) -> str:
-    """decord's own words, without the time, source lines and return codes around them."""
+    """decord's message without the time, source lines and return codes around it."""
     words = re.sub(r".*\.cc:\d+:\s*", "", message.strip().splitlines()[0] if message.strip() else "unknown error")
     return (
         re.split(r"\(-?\d+ vs\. -?\d+\)\s*", words)[-1].removeprefix("Thread worker: ").rstrip(". ") or "unknown error"
@@ -437,7 +458,7 @@ def _without_padding(frame: Any) -> np.ndarray:
     decord reads the length of a padded row as W x channels: a 48 pixels wide frame comes as (H, 48, 4), of which only
     the first 3 * 48 bytes of each row are pixels.
     """
-    # Another bridge than decord's own (torch, ...) may have been set elsewhere in the process.
+    # Other code in the process may have set another bridge than decord's own (torch, ...).
     pixels = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
     height, width, channels = pixels.shape
     if channels == 3:

@@ -9,7 +9,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from vita_clip_hf.data import load_videos
-from vita_clip_hf.data.probe import File, Probe
+from vita_clip_hf.data.check.probe import File, Probe
 from vita_clip_hf.demo.motion_shapes import MOTIONS, write_split
 
 # Of 80 files 4, one of each kind: 5 %.

@@ -1,40 +1,28 @@
-"""Vita-CLIP for the Hugging Face ecosystem: importing it makes transformers' Auto classes and pipeline() know it."""
+"""
+Vita-CLIP for the Hugging Face ecosystem: importing it makes transformers' Auto classes and pipeline() know it.
+
+The import itself is light. Public names are loaded when they are first used, and the Auto classes learn of Vita-CLIP
+when transformers loads them.
+"""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForVideoClassification,
-    AutoModelForZeroShotImageClassification,
-    AutoProcessor,
-    AutoVideoProcessor,
-)
-from transformers.pipelines import PIPELINE_REGISTRY
+from .lazy_names import lazy_names
+from .registration import register_after_imports
 
-from .hub.upload import push_to_hub, upload_processor
-from .modeling.configuration_vita_clip import VitaClipConfig, VitaClipTextConfig, VitaClipVisionConfig
-from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
-from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
-from .modeling.processing_vita_clip import VitaClipProcessor
-from .modeling.video_processing_vita_clip import VitaClipVideoProcessor
+if TYPE_CHECKING:
+    from .modeling.configuration_vita_clip import VitaClipConfig as VitaClipConfig
+    from .modeling.configuration_vita_clip import VitaClipTextConfig as VitaClipTextConfig
+    from .modeling.configuration_vita_clip import VitaClipVisionConfig as VitaClipVisionConfig
+    from .modeling.modeling_vita_clip import VitaClipForVideoClassification as VitaClipForVideoClassification
+    from .modeling.modeling_vita_clip import VitaClipModel as VitaClipModel
+    from .modeling.modeling_vita_clip import VitaClipOutput as VitaClipOutput
+    from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline as ZeroShotVideoClassificationPipeline
+    from .modeling.processing_vita_clip import VitaClipProcessor as VitaClipProcessor
+    from .modeling.video_processing_vita_clip import VitaClipVideoProcessor as VitaClipVideoProcessor
 
 __version__ = version("vita-clip-hf")
-
-# exist_ok: code that came with a checkpoint (trust_remote_code) may have registered the same names before.
-AutoConfig.register(VitaClipConfig.model_type, VitaClipConfig, exist_ok=True)
-AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
-AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
-AutoModelForZeroShotImageClassification.register(VitaClipConfig, VitaClipModel, exist_ok=True)
-AutoProcessor.register(VitaClipConfig, VitaClipProcessor, exist_ok=True)
-AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=True)
-PIPELINE_REGISTRY.register_pipeline(
-    "zero-shot-video-classification", ZeroShotVideoClassificationPipeline, pt_model=AutoModel, type="multimodal"
-)
-# Code that came with a checkpoint alone has transformers' own.
-VitaClipModel.push_to_hub = push_to_hub
-VitaClipProcessor.push_to_hub = upload_processor
-
 __all__ = [
     "VitaClipConfig",
     "VitaClipForVideoClassification",
@@ -47,3 +35,14 @@ __all__ = [
     "ZeroShotVideoClassificationPipeline",
     "__version__",
 ]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "modeling.configuration_vita_clip": ("VitaClipConfig", "VitaClipTextConfig", "VitaClipVisionConfig"),
+        "modeling.modeling_vita_clip": ("VitaClipForVideoClassification", "VitaClipModel", "VitaClipOutput"),
+        "modeling.pipeline_vita_clip": ("ZeroShotVideoClassificationPipeline",),
+        "modeling.processing_vita_clip": ("VitaClipProcessor",),
+        "modeling.video_processing_vita_clip": ("VitaClipVideoProcessor",),
+    },
+)
+register_after_imports()

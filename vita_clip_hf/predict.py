@@ -1,21 +1,19 @@
 """Naming what happens in video files: a checkpoint, its processor, and the zero-shot pipeline around them."""
 
+import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import PreTrainedConfig
+if TYPE_CHECKING:
+    import torch
 
-from .modeling.adapters_vita_clip import NO_PROMPTS
-from .modeling.configuration_vita_clip import VitaClipConfig
-from .modeling.modeling_vita_clip import VitaClipModel
-from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
-from .modeling.processing_vita_clip import VitaClipProcessor
-from .modeling.remote_code_vita_clip import locate_base
-from .modeling.video_reading_vita_clip import VideoSource
+    from .modeling.modeling_vita_clip import VitaClipModel
+    from .modeling.processing_vita_clip import VitaClipProcessor
+    from .modeling.video_reading_vita_clip import VideoSource
 
-Predictor = Callable[[VideoSource], list[dict[str, Any]]]
+Predictor = Callable[["VideoSource"], list[dict[str, Any]]]
 
 
 def load_predictor(
@@ -23,7 +21,7 @@ def load_predictor(
     labels: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     top_k: int | None = 5,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
 ) -> Predictor:
     """
     Loads a checkpoint once, for any number of videos.
@@ -44,6 +42,8 @@ def load_predictor(
         OSError: no such checkpoint, or it has no processor.
         ValueError: bad labels or templates, or a model without classes and no `labels`.
     """
+    from .modeling.pipeline_vita_clip import ZeroShotVideoClassificationPipeline
+
     name = _existing(model)
     loaded, has_labels = _load_model(name)
     if labels is None and not has_labels:
@@ -57,11 +57,11 @@ def load_predictor(
 
 def predict_file(
     model: str | os.PathLike,
-    video: VideoSource,
+    video: "VideoSource",
     labels: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     top_k: int | None = 5,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
 ) -> list[dict[str, Any]]:
     """Loads a checkpoint and ranks labels for one video; see [`load_predictor`], which this calls."""
     return load_predictor(model, labels, templates, top_k, device)(video)
@@ -69,6 +69,8 @@ def predict_file(
 
 def _existing(model: str | os.PathLike) -> str:
     """The folder or Hub id; a path that is not there is told apart from a Hub id at once."""
+    from .modeling.remote_code_vita_clip import locate_base
+
     name = locate_base(model)
     is_folder = os.path.isdir(name)
     if not is_folder and (os.path.exists(name) or os.path.isabs(name) or name.startswith((".", "~"))):
@@ -78,8 +80,14 @@ def _existing(model: str | os.PathLike) -> str:
     return name
 
 
-def _load_model(name: str) -> tuple[VitaClipModel, bool]:
+def _load_model(name: str) -> "tuple[VitaClipModel, bool]":
     """The model in evaluation mode, and whether it has classes of its own."""
+    from transformers import PreTrainedConfig
+
+    from .modeling.adapters_vita_clip import NO_PROMPTS
+    from .modeling.configuration_vita_clip import VitaClipConfig
+    from .modeling.modeling_vita_clip import VitaClipModel
+
     config_dict, _ = PreTrainedConfig.get_config_dict(name)
     if config_dict.get("model_type") != VitaClipConfig.model_type:
         # The prompts of a plain CLIP would be random; without them it is CLIP, averaged over the frames.
@@ -88,7 +96,9 @@ def _load_model(name: str) -> tuple[VitaClipModel, bool]:
     return model, model.config.label_token_ids is not None
 
 
-def _load_processor(name: str) -> VitaClipProcessor:
+def _load_processor(name: str) -> "VitaClipProcessor":
+    from .modeling.processing_vita_clip import VitaClipProcessor
+
     try:
         return VitaClipProcessor.from_pretrained(name)
     except OSError as error:
@@ -97,4 +107,43 @@ def _load_processor(name: str) -> VitaClipProcessor:
         ) from error
 
 
-__all__ = ["load_predictor", "predict_file"]
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `vita-clip`."""
+    parser = commands.add_parser(
+        "predict",
+        help="name the action in video files",
+        description="Ranks the model's own classes for each video, or the labels that you name (zero-shot).",
+        epilog='example: vita-clip predict --model demo_output/adapter clip.mp4 --labels "moving left" "moving right"',
+    )
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="file or URL")
+    parser.add_argument("--model", required=True, help="adapter or full checkpoint: a folder or a Hub id")
+    parser.add_argument("--labels", nargs="+", metavar="LABEL", help="classes to choose from (default: its own)")
+    parser.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        help='around a label, such as "a video of {}."; may repeat',
+    )
+    parser.add_argument("--top-k", type=int, default=5, help="classes to print (default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    predict = load_predictor(options.model, labels=options.labels, templates=options.template, top_k=options.top_k)
+    failures = []
+    for video in options.videos:
+        if len(options.videos) > 1:
+            print(video)
+        try:
+            for entry in predict(video):
+                print(f"{entry['score']:7.2%}  {entry['label']}")
+        except (OSError, ValueError) as error:
+            if len(options.videos) == 1:
+                raise
+            print(f"vita-clip predict: {error}", file=sys.stderr)
+            failures.append(video)
+    if failures:
+        raise OSError(f"{len(failures)} of {len(options.videos)} videos could not be read: {', '.join(failures)}")
+
+
+__all__ = ["add_parser", "load_predictor", "predict_file"]

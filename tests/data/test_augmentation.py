@@ -9,7 +9,8 @@ from torchvision.transforms.v2 import functional as F  # noqa: N812
 from vita_clip_hf.data import build_clip_augmentation, rand_augment
 from vita_clip_hf.data.augmentation import ClipAugmentation
 from vita_clip_hf.data.rand_augment import CHANGES, MEAN_COLOR, RandAugment
-from vita_clip_hf.labels import load_labels
+from vita_clip_hf.data.randomness import global_draws_from
+from vita_clip_hf.names import load_labels
 
 OFF = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip_probability": 0.0}
 
@@ -175,7 +176,8 @@ def test_there_are_fifteen_changes_and_each_is_drawn(still, monkeypatch):
         tuple(lambda clip, *_, number=number: drawn.append(number) or clip for number in range(len(CHANGES))),
     )
     for seed in range(100):
-        RandAugment.parse("rand-n4-p1")(still, generator(seed))
+        with global_draws_from(generator(seed)):
+            RandAugment.parse("rand-n4-p1")(still)
     assert sorted(set(drawn)) == list(range(15))
     assert len(drawn) == 400
 
@@ -206,7 +208,16 @@ def test_geometric_changes_move_the_picture_as_far_as_the_level_says(sign):
 
 
 def test_magnitudes_scatter_around_the_mean_within_their_limits():
-    levels = [RandAugment(7, magnitude_std=0.5)._draw_level(generator(seed)) for seed in range(300)]
-    assert sum(levels) / 300 == pytest.approx(0.7, abs=0.01)
-    assert 0.03 < torch.tensor(levels).std() < 0.07
-    assert max(RandAugment(9, magnitude_std=3)._draw_level(generator(seed)) for seed in range(100)) == 1
+    with global_draws_from(generator()):
+        levels = [RandAugment(7, magnitude_std=0.5)._draw_level() for _ in range(300)]
+        assert sum(levels) / 300 == pytest.approx(0.7, abs=0.01)
+        assert 0.03 < torch.tensor(levels).std() < 0.07
+        assert max(RandAugment(9, magnitude_std=3)._draw_level() for _ in range(100)) == 1
+
+
+def test_a_generator_goes_on_after_the_draws_made_from_it():
+    alone, shared = generator(), generator()
+    with global_draws_from(shared):
+        first = torch.rand(3)
+    assert torch.equal(first, torch.rand(3, generator=alone))
+    assert torch.equal(torch.rand(3, generator=shared), torch.rand(3, generator=alone))

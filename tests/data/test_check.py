@@ -19,7 +19,7 @@ from bad_videos import (
 from vita_clip_hf.cli import main
 from vita_clip_hf.data import load_videos
 from vita_clip_hf.data.check import PROBLEMS, check_data
-from vita_clip_hf.data.containers import content_unlike_name
+from vita_clip_hf.data.check.containers import content_unlike_name
 from vita_clip_hf.data.loading import read_listing
 
 

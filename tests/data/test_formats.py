@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vita_clip_hf.data import load_videos
-from vita_clip_hf.data.class_names import readable_class_names, words_of
 from vita_clip_hf.data.loading import detect_format
+from vita_clip_hf.names import readable_class_names, words_of
 
 
 def write(path: Path, text: str = "") -> Path:

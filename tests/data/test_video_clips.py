@@ -9,11 +9,12 @@ import pytest
 import torch
 from bad_videos import EMPTY, REASONS, SOUND_ONLY, TRUNCATED, break_videos, write_motion_shapes
 from torch.utils.data import DataLoader
+from vita_clip_hf.modeling.video_processing_vita_clip import FrameSampling
 from vita_clip_hf.modeling.video_reading_vita_clip import read_video
 
 from vita_clip_hf import VitaClipVideoProcessor
 from vita_clip_hf.data import StreamedVideoClips, VideoClips, VideoViews, collate_clips, load_videos
-from vita_clip_hf.data.frame_sampling import TrainingSampling
+from vita_clip_hf.data.sampling import TrainingSampling
 
 SETTINGS = {"num_frames": 3, "sampling": "dense", "sampling_stride": 2}
 
@@ -67,8 +68,17 @@ def test_tsn_draws_each_frame_from_its_segment():
 
 
 def test_a_sampling_that_is_not_known_is_named():
-    with pytest.raises(ValueError, match="'dense', 'tsn', 'uniform', found 'strided'"):
-        TrainingSampling("strided")
+    with pytest.raises(ValueError, match="strided, dense, tsn, uniform; found 'tns'"):
+        TrainingSampling("tns")
+
+
+@pytest.mark.parametrize(("name", "at_test_time"), [("dense", "strided"), ("tsn", "uniform"), ("uniform", "uniform")])
+def test_trainings_words_have_the_processors_word_for_test_time(name, at_test_time):
+    assert TrainingSampling(name, 4, 3).at_test_time() == FrameSampling(4, at_test_time, 3)
+
+
+def test_dense_is_an_alias_of_strided():
+    assert torch.equal(draws(TrainingSampling("dense", 4, 3), 15), draws(TrainingSampling("strided", 4, 3), 15))
 
 
 # ---- samples ----

@@ -47,6 +47,13 @@ the whole table of a GPU:
 """
 
 
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to those of `vita-clip`."""
+    parser = commands.add_parser("benchmark", help="how fast it is, beside CLIP, X-CLIP and the plain equations")
+    add_arguments(parser)
+    parser.set_defaults(run=run_with)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's options; their names are those of `BenchmarkSettings`."""
     default = BenchmarkSettings()
@@ -167,4 +174,4 @@ def _device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-__all__ = ["CASES", "add_arguments", "run_with", "settings_from"]
+__all__ = ["CASES", "add_arguments", "add_parser", "run_with", "settings_from"]

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from ..data.clips import ProcessedClips, collate_clips
+from ..data.clips import collate_clips
 from ..data.normalization import PixelNormalization
+from ..data.video_clips import VideoClips
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from ..modeling.video_reading_vita_clip import VideoReader
 from .comparison import as_mapping
@@ -59,9 +60,9 @@ def video_files(settings: BenchmarkSettings, progress: Progress) -> Iterator[lis
 
 def open_loader(videos: Sequence[Path], settings: BenchmarkSettings, workers: int) -> DataLoader:
     """Batches of `pixel_values` uint8 `(B, T, 3, H, W)`, each file as often as needed: how training reads files."""
-    count = settings.clips_from_files
+    rows = [{"video": str(path), "label": 0} for path in islice(cycle(videos), settings.clips_from_files)]
     return DataLoader(
-        ProcessedClips([str(path) for path in islice(cycle(videos), count)], [0] * count, file_processor(settings)),
+        VideoClips(rows, file_processor(settings), sampling="uniform", num_frames=settings.frames),
         batch_size=settings.batch,
         num_workers=workers,
         collate_fn=collate_clips,

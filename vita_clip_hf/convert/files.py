@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from ..labels import load_labels
 from ..modeling.adapter_file_vita_clip import is_prompt, written_whole
 from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from ..modeling.labels_vita_clip import tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
+from ..names import load_labels
 from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
 PREFIX = "module."

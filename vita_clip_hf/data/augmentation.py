@@ -1,17 +1,16 @@
-"""Clip augmentation: torchvision's operations with draws of our own, the same for every frame of a clip."""
+"""Clip augmentation: torchvision's transforms, the same draw for every frame of a clip, from a given generator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F  # noqa: N812
+from torchvision.transforms import InterpolationMode, v2
 from transformers.utils import logging
 
 from .directions import is_something_something, reason_not_to_flip
 from .rand_augment import EXAMPLE, MEAN_COLOR, RandAugment
-from .random_boxes import centre_box, draw_box
-from .randomness import draw_uniform
+from .randomness import global_draws_from
 
 logger = logging.get_logger(__name__)
 
@@ -23,8 +22,7 @@ _ERASED_SCALE, _ERASED_RATIO = (0.02, 1 / 3), (0.3, 10 / 3)
 class ClipAugmentation:
     """
     Crop, flip, RandAugment and erase, in this order. The crop comes first and is resized once, so that the rest works
-    on small frames. torchvision's transform classes draw from torch's global generator; here its functions are used,
-    and all draws come from the generator that is given.
+    on small frames. All draws come from the generator that is given.
 
     Args:
         size: side of the clip in pixels.
@@ -66,26 +64,21 @@ class ClipAugmentation:
         """
         if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[1] != 3:
             raise ValueError(f"expected a uint8 clip (T, 3, H, W), found {clip.dtype} of shape {tuple(clip.shape)}")
-        clip = self._crop(clip, generator)
-        if draw_uniform(0, 1, generator) < self.flip_probability:
-            clip = F.horizontal_flip(clip)
-        if self.rand_augment is not None:
-            clip = self.rand_augment(clip, generator)
-        if draw_uniform(0, 1, generator) < self.erasing_probability:
-            clip = self._erase(clip, generator)
-        return clip
+        with global_draws_from(generator):
+            return self._transform(clip)
 
-    def _crop(self, clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        height, width = clip.shape[-2:]
-        box = draw_box(height, width, self.scale, self.ratio, generator) or centre_box(height, width, self.ratio)
-        size = [self.size, self.size]
-        return F.resized_crop(clip, *box, size=size, interpolation=InterpolationMode.BICUBIC, antialias=True)
-
-    def _erase(self, clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        box = draw_box(self.size, self.size, _ERASED_SCALE, _ERASED_RATIO, generator)
-        if box is None:
-            return clip
-        return F.erase(clip, *box, v=torch.tensor(MEAN_COLOR, dtype=torch.uint8)[:, None, None])
+    @cached_property
+    def _transform(self) -> v2.Transform:
+        bicubic = InterpolationMode.BICUBIC
+        colour = list(map(float, MEAN_COLOR))
+        return v2.Compose(
+            [
+                v2.RandomResizedCrop(self.size, self.scale, self.ratio, interpolation=bicubic, antialias=True),
+                v2.RandomHorizontalFlip(self.flip_probability),
+                self.rand_augment or v2.Identity(),
+                v2.RandomErasing(self.erasing_probability, _ERASED_SCALE, _ERASED_RATIO, value=colour),
+            ]
+        )
 
 
 def build_clip_augmentation(

@@ -1,4 +1,4 @@
-"""Clips ready for a model: decoded, resized and cropped, but still bytes, so that they are small and cheap to move."""
+"""Clips in memory, and batches: decoded, resized and cropped, but still bytes, which are small and cheap to move."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,12 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm.auto import tqdm
 from transformers import BaseVideoProcessor
 
+from .video_views import VideoViews
+
 
 class DecodedClips(TorchDataset):
     """
-    Clips in memory: a data set small enough is decoded once, not once an epoch.
+    Clips in memory, for data sets that are small enough to be decoded once, and not once an epoch.
 
     Args:
         pixel_values: uint8 `(N, T, 3, H, W)`.
@@ -32,15 +34,15 @@ class DecodedClips(TorchDataset):
         return {"pixel_values": self.pixel_values[index], "labels": self.labels[index]}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """A whole batch at once, `(B, T, 3, H, W)` and `(B,)`: torch's DataLoader asks for it where it exists."""
+        """A whole batch at once, `(B, T, 3, H, W)` and `(B,)`: torch's DataLoader calls this if it exists."""
         chosen = torch.as_tensor(indices)
         return {"pixel_values": self.pixel_values[chosen], "labels": self.labels[chosen]}
 
 
 def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """
-    Samples with `pixel_values` and `labels` to a batch; one that is a batch already stays as it is. Where bad videos
-    were replaced, `skipped` has all of them: a list of (video, reason).
+    Samples with `pixel_values` and `labels` to a batch; a batch stays as it is. If bad videos were replaced, `skipped`
+    has all of them: a list of (video, reason).
     """
     if isinstance(samples, Mapping):
         return dict(samples)
@@ -50,29 +52,6 @@ def collate_clips(samples: Sequence[Mapping[str, Any]] | Mapping[str, torch.Tens
     }
     skipped = [entry for sample in samples for entry in sample.get("skipped", ())]
     return {**batch, "skipped": skipped} if skipped else batch
-
-
-class ProcessedClips(TorchDataset):
-    """
-    The clips that a processor makes of videos, read as they are asked for: in the DataLoader's workers.
-
-    Args:
-        videos: what `processor` takes for a video.
-        labels: a class for each.
-        processor: samples, resizes and crops; it does not rescale or normalise here.
-    """
-
-    def __init__(self, videos: Sequence[Any], labels: Sequence[int], processor: BaseVideoProcessor):
-        self.videos, self.labels, self.processor = videos, labels, processor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        clip = self.processor(
-            self.videos[index], do_sample_frames=True, do_rescale=False, do_normalize=False, return_tensors="pt"
-        )
-        return {"pixel_values": clip["pixel_values"][0], "labels": self.labels[index]}
 
 
 def decode_clips(
@@ -90,15 +69,16 @@ def decode_clips(
     Raises:
         OSError: a video cannot be read.
     """
-    clips = ProcessedClips(dataset["video"], dataset["label"], processor)
+    clips = VideoViews(dataset, getattr(processor, "video_processor", processor))
     batches = DataLoader(clips, batch_size=32, num_workers=num_workers, collate_fn=collate_clips)
     pixel_values, labels, filled = torch.empty(0), torch.empty(len(clips), dtype=torch.long), 0
     with tqdm(total=len(clips), desc=description, unit=" clips") as bar:
         for batch in batches:
+            decoded = batch["pixel_values"][:, 0]  # (B, 1, T, 3, H, W): one view
             if filled == 0:
-                pixel_values = torch.empty(len(clips), *batch["pixel_values"].shape[1:], dtype=torch.uint8)
-            end = filled + len(batch["labels"])
-            pixel_values[filled:end], labels[filled:end] = batch["pixel_values"], batch["labels"]
+                pixel_values = torch.empty(len(clips), *decoded.shape[1:], dtype=torch.uint8)
+            end = filled + len(decoded)
+            pixel_values[filled:end], labels[filled:end] = decoded, batch["labels"]
             bar.update(end - filled)
             filled = end
     return DecodedClips(pixel_values, labels)

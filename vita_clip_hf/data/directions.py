@@ -8,7 +8,7 @@ _SOMETHING = re.compile(r"\bsomething\b", re.IGNORECASE)
 
 
 def reason_not_to_flip(class_names: Sequence[str]) -> str | None:
-    """Why clips of these classes must not be mirrored; `None` where they may be."""
+    """The reason why clips of these classes must not be mirrored; `None` if they may be."""
     directed = [name for name in class_names if _DIRECTION.search(name.replace("_", " "))]
     if directed:
         return f"a mirror changes what {len(directed)} of the classes mean, such as {directed[0]!r}"

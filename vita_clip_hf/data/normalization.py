@@ -1,4 +1,4 @@
-"""From bytes to what CLIP expects, on the model's device: clips travel as uint8, a quarter of float32's size."""
+"""Normalises bytes on the model's device: clips travel as uint8, a quarter of float32's size."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class PixelNormalization:
 
     @classmethod
     def of(cls, processor: BaseVideoProcessor) -> "PixelNormalization":
-        """What a video processor, or a processor that has one, would do itself."""
+        """The normalisation of a video processor, or of a processor that has one."""
         processor = getattr(processor, "video_processor", processor)
         return cls(processor.rescale_factor, tuple(processor.image_mean), tuple(processor.image_std))
 

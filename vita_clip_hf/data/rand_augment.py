@@ -1,4 +1,7 @@
-"""RandAugment for clips: some of fifteen changes of colour or geometry in a row, each the same for every frame."""
+"""
+RandAugment for clips in timm's arithmetic: some of fifteen changes of colour or geometry in a row, each the same for
+every frame. torchvision's own RandAugment has other magnitudes and always applies a change that it drew.
+"""
 
 import re
 from collections.abc import Callable
@@ -9,10 +12,8 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F  # noqa: N812
 
-from .randomness import draw_below, draw_uniform
-
 EXAMPLE = "rand-m7-n4-mstd0.5-inc1"
-# CLIP's mean colour: what a geometric change uncovers is nothing after normalisation.
+# CLIP's mean colour, which normalisation turns into zeros: it fills the area that a geometric change uncovers.
 MEAN_COLOR = (123, 117, 104)
 # Magnitudes are counted from 0 to 10.
 _MAX_LEVEL = 10.0
@@ -29,7 +30,7 @@ class RandAugment:
         increasing: whether a higher magnitude is a stronger change for all of them (`inc1`); without, solarising and
             posterising grow weaker, and colours run from grey to vivid.
         max_magnitude: no drawn strength is above it (`mmax`).
-        probability: that a change that was chosen is made (`p`).
+        probability: of applying a change that was drawn (`p`).
 
     Raises:
         ValueError: a value makes no sense.
@@ -56,8 +57,8 @@ class RandAugment:
     @classmethod
     def parse(cls, text: str) -> "RandAugment":
         """
-        From timm's notation, such as "rand-m7-n4-mstd0.5-inc1"; what is left out is timm's default: `m10`, `n2`,
-        `mstd0`, `inc0`, `mmax10`, `p0.5`.
+        From timm's notation, such as "rand-m7-n4-mstd0.5-inc1"; a part that is left out has timm's default: `m10`,
+        `n2`, `mstd0`, `inc0`, `mmax10`, `p0.5`.
 
         Raises:
             ValueError: a part is not known, or given twice.
@@ -81,20 +82,20 @@ class RandAugment:
             probability=values.get("p", 0.5),
         )
 
-    def __call__(self, clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """uint8 `(T, 3, H, W)` in and out; the draws are made once for all frames."""
+    def __call__(self, clip: torch.Tensor) -> torch.Tensor:
+        """uint8 `(T, 3, H, W)` in and out; draws from torch's global generator, once for all frames."""
         for _ in range(self.num_layers):
-            change = CHANGES[draw_below(len(CHANGES), generator)]
-            is_made = draw_uniform(0, 1, generator) < self.probability
-            level = self._draw_level(generator)
-            sign = 1 if draw_below(2, generator) else -1
-            if is_made:
+            change = CHANGES[int(torch.randint(len(CHANGES), ()))]
+            is_applied = bool(torch.rand(()) < self.probability)
+            level = self._draw_level()
+            sign = 1 if torch.randint(2, ()) else -1
+            if is_applied:
                 clip = change(clip, level, sign, self.increasing)
         return clip
 
-    def _draw_level(self, generator: torch.Generator) -> float:
+    def _draw_level(self) -> float:
         """Strength from 0 to 1."""
-        noise = float(torch.randn((), generator=generator, dtype=torch.float64))
+        noise = float(torch.randn((), dtype=torch.float64))
         return min(max(self.magnitude + self.magnitude_std * noise, 0.0), self.max_magnitude) / _MAX_LEVEL
 
 

@@ -1,4 +1,7 @@
-"""Random draws that depend on what is drawn for, and on nothing else."""
+"""Random draws that depend on the sample that they are for, and on nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,13 +21,20 @@ def draw_below(limit: int, generator: torch.Generator) -> int:
     return int(torch.randint(limit, (), generator=generator))
 
 
-def draw_uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """A float from `low` up to `high`."""
-    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+@contextmanager
+def global_draws_from(generator: torch.Generator) -> Iterator[None]:
+    """
+    Inside the block torch's global draws on the CPU come from `generator`, as torchvision's transforms draw; after it
+    the global generator is where it was, and `generator` is past the draws.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
+        yield
+        generator.set_state(torch.get_rng_state())
 
 
 class SharedEpoch:
-    """The number of the epoch, in memory that the DataLoader's workers share: they live longer than one epoch."""
+    """The number of the epoch, in memory that the DataLoader's workers share, since they may outlive an epoch."""
 
     def __init__(self) -> None:
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()

@@ -1,4 +1,4 @@
-"""A row of a data set to a video that can be opened: paths, bytes, and parts of files."""
+"""Opens the video of a row of a data set: a path, bytes, or a part of a file."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ def without_decoding(dataset: Any) -> Any:
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """The video's name for messages: its path, or what it is."""
+    """The video's name for messages: its path, or the number of its bytes."""
     video = row["video"]
     if isinstance(video, Mapping):
         return str(video.get("path") or f"<{len(video.get('bytes') or b'')} bytes>")
@@ -37,8 +37,8 @@ def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> 
     Opens the video of a row once and decodes the chosen frames.
 
     Args:
-        row: `video` as a path, bytes or `{"bytes", "path"}`; where the row is about a part of it, `start` and `end` in
-            seconds.
+        row: `video` as a path, bytes or `{"bytes", "path"}`; `start` and `end` in seconds if the row is about a part
+            of it.
         choose: number of frames to frame numbers.
 
     Returns:
@@ -60,18 +60,18 @@ def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> 
     try:
         return read_video(source, choose_in_span)[0]
     except VideoReadError as error:
-        # The reader calls bytes by their number; the row may know where they come from.
+        # The reader names bytes by their number; the row may have their path.
         reader_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
         raise VideoReadError(f"{name}: {reason_of(error, reader_name)}") from error
 
 
 def reason_of(error: OSError, name: str) -> str:
-    """The cause without the name before it: `VideoReadError` says "name: cause"."""
+    """The cause without the name before it: a `VideoReadError` reads "name: cause"."""
     return str(error).removeprefix(f"{name}: ")
 
 
 def check_on_bad_video(value: str) -> None:
-    """Raises `ValueError` for what is neither "raise" nor "skip"."""
+    """Raises `ValueError` for a value that is neither "raise" nor "skip"."""
     if value not in ON_BAD_VIDEO:
         raise ValueError(f"on_bad_video must be 'raise' or 'skip', found {value!r}")
 

@@ -1,94 +1,34 @@
-"""Training clips from video files, read as they are asked for."""
+"""Training clips from video files, read when they are asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import torch
-from datasets import Dataset
-from datasets import IterableDataset as RowStream
 from datasets.distributed import split_dataset_by_node
-from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import BaseVideoProcessor
 
-from .frame_sampling import TrainingSampling
 from .randomness import SharedEpoch, draw_below, generator_for
 from .rows import check_on_bad_video, name_of, read_row, reason_of, without_decoding
+from .sampling import TrainingSampling
 
 ClipAugmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+Skipped = list[tuple[str, str]]
 
-# Where so many videos in a row, drawn from all over the data set, cannot be read, it is not single files that are bad.
+# If so many videos in a row, drawn from all over the data set, cannot be read, the fault is not in single files.
 _ATTEMPTS = 10
 
 
-@dataclass(frozen=True)
-class ClipReader:
-    """
-    The video of a row to a clip.
-
-    Args:
-        sampling: chooses frames.
-        video_processor: resizes and crops where there is no augmentation.
-        augmentation: see `build_clip_augmentation`.
-    """
-
-    sampling: TrainingSampling
-    video_processor: BaseVideoProcessor
-    augmentation: ClipAugmentation | None
-
-    @classmethod
-    def of(
-        cls,
-        sampling: str,
-        num_frames: int,
-        stride: int,
-        video_processor: BaseVideoProcessor,
-        augmentation: ClipAugmentation | None,
-    ) -> "ClipReader":
-        """From the settings that `VideoClips` and `StreamedVideoClips` have in common."""
-        return cls(TrainingSampling(sampling, num_frames, stride), video_processor, augmentation)
-
-    def read(self, row: Mapping[str, Any], generator: torch.Generator) -> torch.Tensor:
-        """uint8 `(T, 3, H, W)`. Raises `VideoReadError`."""
-        frames = read_row(row, lambda total: self.sampling.indices(total, generator))
-        if self.augmentation is not None:
-            return self.augmentation(frames, generator).contiguous()
-        settings = {"do_sample_frames": False, "do_rescale": False, "do_normalize": False, "num_spatial_views": 1}
-        return self.video_processor([frames], return_tensors="pt", **settings)["pixel_values"][0].contiguous()
-
-
-class VideoClips(TorchDataset):
-    """
-    A clip of each video of a data set, other frames and another augmentation in each epoch.
-
-    All that is random in sample i depends on `(seed, epoch, i)` alone: on no worker, rank or global generator. A run
-    that is resumed, or spread over other processes, sees the same samples.
-
-    A sample is `{"pixel_values": uint8 (T, 3, H, W), "labels": int}`. With `on_bad_video="skip"`, where videos could
-    not be read and another one of the data set stands in, it also has `"skipped"`: a list of (video, reason).
-
-    Args:
-        dataset: columns `video` and `label`, see `load_videos`; `start` and `end` in seconds are kept to.
-        video_processor: resizes and crops where there is no augmentation.
-        sampling, num_frames, sampling_stride: see `TrainingSampling`.
-        augmentation: see `build_clip_augmentation`; without one clips are resized and cropped at the centre.
-        on_bad_video: "raise", or "skip".
-        seed: of everything random.
-
-    Raises:
-        ValueError: a setting makes no sense.
-        OSError: from `[i]`: the video cannot be read, with its name and the cause; with "skip" only if ten others
-            that are drawn in its place cannot be read either.
-    """
+class _ClipReader:
+    """The settings of `VideoClips`, and the step from a row to a sample."""
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Any,
         video_processor: BaseVideoProcessor,
         *,
-        sampling: str = "dense",
+        sampling: str = "strided",
         num_frames: int = 8,
         sampling_stride: int = 16,
         augmentation: ClipAugmentation | None = None,
@@ -98,12 +38,56 @@ class VideoClips(TorchDataset):
         check_on_bad_video(on_bad_video)
         self.dataset = without_decoding(dataset)
         self.on_bad_video, self.seed = on_bad_video, seed
-        self._reader = ClipReader.of(sampling, num_frames, sampling_stride, video_processor, augmentation)
+        self._sampling = TrainingSampling(sampling, num_frames, sampling_stride)
+        self._video_processor, self._augmentation = video_processor, augmentation
         self._epoch = SharedEpoch()
 
     def set_epoch(self, epoch: int) -> None:
         """Also reaches workers that run already."""
         self._epoch.set(epoch)
+
+    def _read(self, row: Mapping[str, Any], generator: torch.Generator, skipped: Skipped) -> dict[str, Any] | None:
+        """The sample of a row; `None`, with an entry in `skipped`, for a bad video that is to be skipped."""
+        try:
+            frames = read_row(row, lambda total: self._sampling.indices(total, generator))
+        except OSError as error:
+            if self.on_bad_video == "raise":
+                raise
+            skipped.append((name_of(row), reason_of(error, name_of(row))))
+            return None
+        return {"pixel_values": self._prepare(frames, generator), "labels": int(row["label"])}
+
+    def _prepare(self, frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if self._augmentation is not None:
+            return self._augmentation(frames, generator).contiguous()
+        settings = {"do_sample_frames": False, "do_rescale": False, "do_normalize": False, "num_spatial_views": 1}
+        return self._video_processor([frames], return_tensors="pt", **settings)["pixel_values"][0].contiguous()
+
+
+class VideoClips(_ClipReader, Dataset):
+    """
+    A clip of each video of a data set, other frames and another augmentation in each epoch.
+
+    All that is random in sample i depends on `(seed, epoch, i)` alone: on no worker, rank or global generator. A run
+    that is resumed, or spread over other processes, sees the same samples.
+
+    A sample is `{"pixel_values": uint8 (T, 3, H, W), "labels": int}`. With `on_bad_video="skip"` another video of the
+    data set replaces one that cannot be read, and the sample also has `"skipped"`: a list of (video, reason).
+
+    Args:
+        dataset: columns `video` and `label`, see `load_videos`; only the part from `start` to `end` (seconds) is read,
+            if there are such columns.
+        video_processor: resizes and crops if there is no augmentation.
+        sampling, num_frames, sampling_stride: see `TrainingSampling`.
+        augmentation: see `build_clip_augmentation`; without one, clips are resized and cropped at the centre.
+        on_bad_video: "raise", or "skip".
+        seed: of everything random.
+
+    Raises:
+        ValueError: a setting makes no sense.
+        OSError: from `[i]`: the video cannot be read, with its name and the cause; with "skip" only if ten others
+            that are drawn in its place cannot be read either.
+    """
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -111,17 +95,12 @@ class VideoClips(TorchDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} asked for, there are {len(self)}")
-        skipped: list[tuple[str, str]] = []
+        skipped: Skipped = []
         for attempt in range(_ATTEMPTS + 1):
             generator = generator_for(self.seed, self._epoch.get(), index, attempt)
             row = self.dataset[index if attempt == 0 else draw_below(len(self), generator)]
-            try:
-                sample = {"pixel_values": self._reader.read(row, generator), "labels": int(row["label"])}
-            except OSError as error:
-                if self.on_bad_video == "raise":
-                    raise
-                skipped.append((name_of(row), reason_of(error, name_of(row))))
-            else:
+            sample = self._read(row, generator, skipped)
+            if sample is not None:
                 return {**sample, "skipped": skipped} if skipped else sample
         raise OSError(
             f"{skipped[0][0]}: {skipped[0][1]}; and none of {_ATTEMPTS} videos drawn in its place can be read, the "
@@ -129,19 +108,19 @@ class VideoClips(TorchDataset):
         )
 
 
-class StreamedVideoClips(IterableDataset):
+class StreamedVideoClips(_ClipReader, IterableDataset):
     """
     As `VideoClips`, for data sets that are read from start to end: shards, and data sets on the Hub.
 
-    Ranks and the DataLoader's workers share the stream, each sample once. What is random in a sample depends on seed,
-    epoch and the video's name (its content where it has none). A bad video is left out with `on_bad_video="skip"` and
+    Ranks and the DataLoader's workers share the stream, each sample once. The random draws of a sample depend on seed,
+    epoch and the video's name (its content if it has none). With `on_bad_video="skip"` a bad video is left out and
     named in the `"skipped"` of the sample before or after it.
 
     Args:
         dataset: see `load_videos`; shuffle it by its own `shuffle(seed, buffer_size)`, which follows `set_epoch` too.
-        video_processor, sampling, num_frames, sampling_stride, augmentation, on_bad_video, seed: as for `VideoClips`.
-        rank, world_size: which share of the stream to read. Whoever gives them must not share it out again.
-        endless: begin again where the data set ends, in another epoch. Shares need not be of one size then.
+        video_processor, settings: as for `VideoClips`.
+        rank, world_size: the share of the stream to read. A caller that gives them must not share it out again.
+        endless: begin again at the end of the data set, in another epoch. Shares need not be of one size then.
 
     Raises:
         OSError: a video cannot be read, or, with "skip", none at all can.
@@ -149,29 +128,22 @@ class StreamedVideoClips(IterableDataset):
 
     def __init__(
         self,
-        dataset: RowStream,
+        dataset: Any,
         video_processor: BaseVideoProcessor,
         *,
-        sampling: str = "dense",
-        num_frames: int = 8,
-        sampling_stride: int = 16,
-        augmentation: ClipAugmentation | None = None,
-        on_bad_video: str = "raise",
-        seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
         endless: bool = False,
+        **settings: Any,
     ):
-        check_on_bad_video(on_bad_video)
-        dataset = without_decoding(dataset)
-        self.dataset = split_dataset_by_node(dataset, rank, world_size) if world_size > 1 else dataset
-        self.on_bad_video, self.seed, self.endless = on_bad_video, seed, endless
-        self._reader = ClipReader.of(sampling, num_frames, sampling_stride, video_processor, augmentation)
-        self._epoch = SharedEpoch()
+        super().__init__(dataset, video_processor, **settings)
+        if world_size > 1:
+            self.dataset = split_dataset_by_node(self.dataset, rank, world_size)
+        self.endless = endless
 
     def set_epoch(self, epoch: int) -> None:
         """Also reaches workers that run already, and the order of a shuffled data set."""
-        self._epoch.set(epoch)
+        super().set_epoch(epoch)
         self.dataset.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -181,17 +153,17 @@ class StreamedVideoClips(IterableDataset):
             for sample in self._one_pass(epoch):
                 is_empty = False
                 yield sample
-            if is_empty or not self.endless:  # a worker may have got no share at all
+            if is_empty or not self.endless:  # a worker may have no share at all
                 return
             epoch += 1
             self.dataset.set_epoch(epoch)
 
     def _one_pass(self, epoch: int) -> Iterator[dict[str, Any]]:
-        # One sample is held back: bad videos at the stream's end are named in the last.
+        # One sample is held back, because the last one names the bad videos at the stream's end.
         held: dict[str, Any] | None = None
-        skipped: list[tuple[str, str]] = []
+        skipped: Skipped = []
         for row in self.dataset:
-            sample = self._read(row, skipped, epoch)
+            sample = self._read(row, generator_for(self.seed, epoch, _identity(row["video"])), skipped)
             if sample is None:
                 continue
             if held is not None:
@@ -203,16 +175,6 @@ class StreamedVideoClips(IterableDataset):
                 raise OSError(f"none of {len(skipped)} videos can be read, the first {skipped[0][0]}: {skipped[0][1]}")
             return
         yield {**held, "skipped": [*held.get("skipped", []), *skipped]} if skipped else held
-
-    def _read(self, row: Mapping[str, Any], skipped: list[tuple[str, str]], epoch: int) -> dict[str, Any] | None:
-        try:
-            clip = self._reader.read(row, generator_for(self.seed, epoch, _identity(row["video"])))
-        except OSError as error:
-            if self.on_bad_video == "raise":
-                raise
-            skipped.append((name_of(row), reason_of(error, name_of(row))))
-            return None
-        return {"pixel_values": clip, "labels": int(row["label"])}
 
 
 def _identity(video: Any) -> int:

@@ -10,7 +10,7 @@ from transformers.video_utils import VideoMetadata
 
 from .rows import check_on_bad_video, name_of, read_row, reason_of, without_decoding
 
-# torch's cross-entropy leaves out what has this label.
+# torch's cross-entropy leaves out samples with this label.
 NO_LABEL = -100
 
 
@@ -20,15 +20,15 @@ class VideoViews(TorchDataset):
     `t * spatial_views + s` is crop s of clip t. Nothing is random.
 
     With `on_bad_video="skip"` a video that cannot be read keeps its place: black views, the label -100, which no class
-    has, and `"skipped"`: [(video, reason)]. Whoever counts must leave such labels out.
+    has, and `"skipped"`: [(video, reason)]. Metrics must leave such labels out.
 
     Args:
         dataset: columns `video` and `label`, see `load_videos`.
         video_processor: a `VitaClipVideoProcessor`, which samples, resizes and crops.
         temporal_views, spatial_views: clips of a video at different times, and crops of each.
         on_bad_video: "raise" or "skip".
-        sampling: `num_frames`, `sampling` ("uniform" or "strided") and `frame_stride` where they are not the
-            processor's own.
+        sampling: `num_frames`, `sampling` ("uniform" or "strided") and `frame_stride` if they are not the processor's
+            own.
 
     Raises:
         ValueError: a setting makes no sense.
@@ -50,7 +50,7 @@ class VideoViews(TorchDataset):
         self.dataset, self.on_bad_video = without_decoding(dataset), on_bad_video
         self.video_processor = video_processor
         self.temporal_views, self.spatial_views, self.sampling = temporal_views, spatial_views, sampling
-        self._indices(1)  # what makes no sense fails here, and not in a worker
+        self._indices(1)  # bad settings fail here, and not in a worker
 
     def __len__(self) -> int:
         return len(self.dataset)

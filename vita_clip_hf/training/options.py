@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
+from ..data.rows import check_on_bad_video
+from ..data.sampling import resolve_sampling
 from ..modeling.configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
 
 # Not float16: rounded to it, the base is no longer recognised by its fingerprint, and gradients need a scale.
@@ -74,8 +76,10 @@ class DataOptions:
     streaming: bool = _option(False, "read row by row: tar files and Hub data sets are not downloaded first")
     shuffle_buffer: int = _option(1000, "rows that a stream is shuffled among")
     num_frames: int = _option(8, "frames of a clip")
-    sampling: str = _option("dense", "dense (frames a stride apart), tsn (one at random of each segment) or uniform")
-    sampling_stride: int = _option(16, "frames between two of a dense clip")
+    sampling: str = _option(
+        "dense", "strided or dense (frames a stride apart), tsn (one at random of each segment) or uniform"
+    )
+    sampling_stride: int = _option(16, "frames between two of a strided clip")
     augment: bool = _option(True, "random crop, flip and RandAugment; without, the centre")
     rand_augment: str = _option(
         "rand-m7-n4-mstd0.5-inc1", "changes and their strength, by timm's notation; '' for none"
@@ -96,9 +100,8 @@ class DataOptions:
     def __post_init__(self) -> None:
         if not self.train:
             raise ValueError("There is nothing to train on: give --train a list or a folder of videos.")
-        for name, choices in (("sampling", ("dense", "tsn", "uniform")), ("on_bad_video", ("raise", "skip"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}.")
+        resolve_sampling(self.sampling)  # refuses a word that it does not know
+        check_on_bad_video(self.on_bad_video)
         wrong = [entry for entry in self.eval_zero_shot if "=" not in entry]
         if wrong:
             raise ValueError(f"eval_zero_shot has {wrong[0]!r}; expected NAME=LIST, such as ucf101=testlist01.txt.")

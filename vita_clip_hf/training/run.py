@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
+from ..data.sampling import resolve_sampling
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
@@ -22,8 +23,6 @@ from .trainer import VitaClipTrainer
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-# The model's frames at test time are the processor's names for what training calls by the field's.
-TEST_SAMPLING = {"dense": "strided", "tsn": "uniform", "uniform": "uniform"}
 
 
 def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
@@ -182,7 +181,7 @@ def _views(rows: Any, video_processor: BaseVideoProcessor, data: DataOptions) ->
         spatial_views=data.spatial_views,
         on_bad_video=data.on_bad_video,
         num_frames=data.num_frames,
-        sampling=TEST_SAMPLING[data.sampling],
+        sampling=resolve_sampling(data.sampling)[0],
         frame_stride=data.sampling_stride,
     )
 

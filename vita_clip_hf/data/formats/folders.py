@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..class_names import readable_class_names, words_of
+from ...names import readable_class_names, words_of
 from .files import is_video_name
 from .listing import ListedVideo, VideoListing, ids_by_name
 

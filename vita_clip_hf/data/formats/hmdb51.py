@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..class_names import readable_class_names, words_of
+from ...names import readable_class_names, words_of
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 

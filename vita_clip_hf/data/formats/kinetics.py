@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..class_names import readable_class_names
+from ...names import readable_class_names
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 

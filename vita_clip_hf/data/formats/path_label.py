@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..class_names import readable_class_names
+from ...names import readable_class_names
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing
 

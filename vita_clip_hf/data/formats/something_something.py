@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..class_names import readable_class_names
+from ...names import readable_class_names
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 

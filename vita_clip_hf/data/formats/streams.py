@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, IterableDataset, Value, Video, load_dataset
 
-from ..class_names import readable_class_names
+from ...names import readable_class_names
 from .files import VIDEO_EXTENSIONS
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -1,4 +1,4 @@
-"""Calls in processes that may die of them: a codec library that crashes takes one file with it, not the run."""
+"""Calls in other processes: if a codec library crashes, one file is lost and the run goes on."""
 
 import multiprocessing
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Died:
-    """In place of a result: the process ended. `cause` says of what."""
+    """Stands in place of a result if the process ended; `cause` says why."""
 
     cause: str
 
@@ -30,10 +30,10 @@ def map_isolated(
         seconds: a call that takes longer is ended.
 
     Yields:
-        Index and result of each item as they are done; where the process died, was killed, or took too long, `Died`.
-        Another one takes its place.
+        Index and result of each item as they are done; `Died` if the process died, was killed, or took too long. A new
+        process replaces it.
     """
-    # Not "fork": copies of this process would hold each other's pipes open, and its threads' locks.
+    # Not "fork": copies of this process would keep each other's pipes open, and hold the locks of its threads.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload"):
@@ -66,14 +66,14 @@ def map_isolated(
 
 
 class _Worker:
-    """A process, and what it is asked for."""
+    """A process, and the item that it works on."""
 
     def __init__(self, context: Any, function: Callable[[Any], Any]):
         self._context, self._function = context, function
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         self._process.start()
-        theirs.close()  # now the process alone has it: when it dies, we read the end of the file
+        theirs.close()  # the process alone has it now: if it dies, reading meets the end of the file
         self.index, self.is_busy, self._is_up, self._deadline = -1, False, False, 0.0
 
     @property
@@ -81,7 +81,7 @@ class _Worker:
         return time.monotonic() > self._deadline
 
     def ask(self, index: int, item: Any, seconds: float) -> None:
-        with suppress(EOFError, OSError):  # where it died before, `take` says so
+        with suppress(EOFError, OSError):  # if it died before, `take` reports it
             if not self._is_up:
                 self._is_up = self.connection.recv()  # its imports do not count as time for the item
             self.connection.send(item)

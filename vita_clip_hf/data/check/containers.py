@@ -1,8 +1,9 @@
-"""What a file is by its first bytes, and whether its name says so."""
+"""Recognises a file's container by its first bytes, and compares it with the file's extension."""
 
 import os
 
-# A zip or an image is named too: downloads that failed, or frames in place of videos.
+# Extensions of each kind of content. Archives, images and text are here for failed downloads, or frames in place of
+# videos.
 _EXTENSIONS = {
     "MP4 or MOV": (".mp4", ".m4v", ".mov", ".3gp"),
     "Matroska or WebM": (".mkv", ".webm"),
@@ -42,7 +43,7 @@ _HEAD_SIZE = 4096
 
 
 def content_unlike_name(path: str) -> str | None:
-    """What the file's content is, where its extension says otherwise; `None` where they agree or nobody knows."""
+    """The kind of the file's content if its extension names another; `None` if they agree or the kind is not known."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_SIZE)

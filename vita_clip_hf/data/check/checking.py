@@ -1,111 +1,18 @@
-"""`vita-clip data check`: decodes a data set whole, reports what is wrong, and writes a list without it."""
+"""Decodes a data set whole and finds its problems."""
 
-import csv
-import io
-import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .class_names import words_of
-from .formats.listing import ListedVideo, VideoListing
+from ...names import words_of
+from ..formats.listing import ListedVideo, VideoListing
 from .isolated import Died, map_isolated
 from .probe import File, Probe, probe_video
+from .report import PROBLEMS, DataReport, Finding
 
-# What is wrong with a file leaves it out of the cleaned list; what is odd is only said.
-PROBLEMS = ("unreadable", "sound_only", "wrong_extension", "too_short", "mislabelled")
-WARNINGS = ("readable_wrong_extension", "repeated")
 _SECONDS_PER_FILE = 300.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """
-    What is wrong or odd.
-
-    Args:
-        kind: one of `PROBLEMS` or `WARNINGS`.
-        video: the file.
-        reason: in words.
-        where: file and line of the annotation.
-    """
-
-    kind: str
-    video: str
-    reason: str
-    where: str
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """
-    The state of a data set.
-
-    Args:
-        source: the annotation.
-        num_listed: videos that it names.
-        findings: in its order.
-        usable: videos without a problem, each once.
-        class_names: in the order of their ids.
-    """
-
-    source: str
-    num_listed: int
-    findings: list[Finding]
-    usable: list[ListedVideo]
-    class_names: list[str]
-
-    def of_kind(self, kind: str) -> list[Finding]:
-        """The findings of one kind."""
-        return [finding for finding in self.findings if finding.kind == kind]
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        counts = {kind.replace("_", " "): len(self.of_kind(kind)) for kind in (*PROBLEMS, *WARNINGS)}
-        found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        return f"{len(self.usable)} of {self.num_listed} videos are usable" + (f": {found}" if found else "")
-
-    def save(self, folder: str | os.PathLike) -> Path:
-        """
-        Writes `report.json`, `report.txt`, `cleaned.classes.txt` and `cleaned.csv`, each whole or not at all.
-
-        Returns:
-            The path of the cleaned list: `path,label` with absolute paths.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "report.json", json.dumps(self._as_json(), indent=1, ensure_ascii=False) + "\n")
-        _write(folder / "report.txt", self._as_text())
-        _write(folder / "cleaned.classes.txt", "".join(f"{name}\n" for name in self.class_names))
-        _write(folder / "cleaned.csv", self._as_list())
-        return folder / "cleaned.csv"
-
-    def _as_json(self) -> dict:
-        findings = {kind: [asdict(finding) for finding in self.of_kind(kind)] for kind in (*PROBLEMS, *WARNINGS)}
-        counts = {"num_listed": self.num_listed, "num_usable": len(self.usable)}
-        return {"source": self.source, **counts, "findings": findings}
-
-    def _as_text(self) -> str:
-        lines = [f"{self.source}: {self.summary}", ""]
-        for kind in (*PROBLEMS, *WARNINGS):
-            found = self.of_kind(kind)
-            if found:
-                title = "left out of the cleaned list" if kind in PROBLEMS else "only to know"
-                lines += [f"{kind.replace('_', ' ')} ({len(found)}, {title})"]
-                lines += [f"  {finding.video}: {finding.reason}  [{finding.where}]" for finding in found] + [""]
-        return "\n".join(lines)
-
-    def _as_list(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for video in self.usable:
-            span = [f"{second:g}" for second in video.span] if video.span else []
-            writer.writerow([os.path.abspath(video.path), video.label, *span])
-        return text.getvalue()
 
 
 def check_data(
@@ -117,8 +24,8 @@ def check_data(
     probe: Callable[[File], Probe] = probe_video,
 ) -> DataReport:
     """
-    Decodes every frame of every video, in other processes and with a progress bar: a file that crashes the codec
-    library is a finding, not an end.
+    Decodes every frame of every video, in other processes and with a progress bar. A file that crashes the codec
+    library is a finding, and the check goes on.
 
     Args:
         listing: see `read_listing`.
@@ -188,9 +95,3 @@ def _repetitions(listing: VideoListing) -> Iterable[Finding]:
         where = first.setdefault((_file_of(video), video.label), video.where)
         if where != video.where:
             yield Finding("repeated", video.path, f"the same as in {where}; kept once", video.where)
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

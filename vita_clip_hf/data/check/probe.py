@@ -1,12 +1,12 @@
-"""Decoding one file from end to end, to see whether it can be."""
+"""Decodes one file from end to end."""
 
 from dataclasses import dataclass
 
 from transformers.video_utils import VideoMetadata
 
-from ..modeling.video_reading_vita_clip import VideoReader
+from ...modeling.video_reading_vita_clip import VideoReader
+from ..rows import reason_of, span_in_frames
 from .containers import content_unlike_name
-from .rows import reason_of, span_in_frames
 
 _FRAMES_AT_ONCE = 32
 _SOUND_ONLY = "has no video stream"
@@ -17,13 +17,13 @@ File = tuple[str, tuple[float, float] | None]
 @dataclass(frozen=True)
 class Probe:
     """
-    What became of decoding a file.
+    The result of decoding a file.
 
     Args:
         num_frames: of the file, or of the part of it that the label is about.
-        error: the cause, where a frame cannot be decoded; else none.
+        error: the cause if a frame cannot be decoded, else none.
         is_sound_only: whether there is sound and no picture.
-        content: what the file is, where its extension says otherwise.
+        content: the kind of the file's content if its extension names another.
     """
 
     num_frames: int = 0
@@ -38,7 +38,7 @@ def probe_video(file: File) -> Probe:
     content = content_unlike_name(path)
     try:
         num_frames = _decode(path, span)
-    except Exception as error:  # a damaged file may bring out anything, and the next one is to be looked at too
+    except Exception as error:  # a damaged file may raise anything, and the check goes on
         cause = reason_of(error, path) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         return Probe(error=cause, is_sound_only=cause.startswith(_SOUND_ONLY), content=content)
     return Probe(num_frames=num_frames, content=content)

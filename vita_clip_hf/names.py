@@ -1,20 +1,26 @@
-"""Class names of data sets, one a line in the order of their ids: `k400.txt` is Kinetics-400's."""
+"""
+Class names of data sets, in the order of their ids: lists that ship (`labels/k400.txt` is Kinetics-400's), files, and
+identifiers as words. CLIP reads "apply eye makeup"; data sets also write ApplyEyeMakeup and brush_hair.
+"""
 
 import csv
 import json
 import os
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from ..modeling.configuration_vita_clip import check_label_names
+from .modeling.configuration_vita_clip import check_label_names
+
+_LISTS = files(__package__) / "labels"
+_WORD = r"[A-Z][a-z]+|[A-Z]+(?![a-z])"
+_CAMEL_CASE = re.compile(rf"(?=.*[a-z])(?:{_WORD})+")
 
 
 def known_label_lists() -> list[str]:
     """The names of the lists that ship with the package."""
-    return sorted(
-        entry.name.removesuffix(".txt") for entry in files(__package__).iterdir() if entry.name.endswith(".txt")
-    )
+    return sorted(entry.name.removesuffix(".txt") for entry in _LISTS.iterdir() if entry.name.endswith(".txt"))
 
 
 def load_labels(source: str | os.PathLike | Sequence[str]) -> list[str]:
@@ -32,11 +38,37 @@ def load_labels(source: str | os.PathLike | Sequence[str]) -> list[str]:
     if not isinstance(source, (str, os.PathLike)):
         labels = list(source)
     elif str(source) in known_label_lists():
-        labels = files(__package__).joinpath(f"{source}.txt").read_text(encoding="utf-8").splitlines()
+        labels = _LISTS.joinpath(f"{source}.txt").read_text(encoding="utf-8").splitlines()
     else:
         labels = _read(Path(source))
     check_label_names(labels)
     return labels
+
+
+def words_of(name: str) -> str:
+    """`ApplyEyeMakeup` and `apply_eye_makeup` as "apply eye makeup"; other names without the blanks around them."""
+    name = name.strip()
+    if _CAMEL_CASE.fullmatch(name):
+        return " ".join(re.findall(_WORD, name)).lower()
+    return " ".join(name.replace("_", " ").split()) if "_" in name else name
+
+
+def readable_class_names(source: str | os.PathLike | Sequence[str]) -> list[str]:
+    """
+    Class names in the order of their ids, as words if they are identifiers: if no name of the list has a space and at
+    least one is of several words (`ApplyEyeMakeup`, `brush_hair`). Names with spaces stay as they are.
+
+    Args:
+        source: what [`load_labels`] takes: names, a file of names, or a list that ships.
+
+    Raises:
+        OSError: no such file.
+        ValueError: names are empty or repeated.
+    """
+    names = load_labels(source)
+    words = [words_of(name) for name in names]
+    are_identifiers = not any(" " in name for name in names) and any(" " in name for name in words)
+    return load_labels(words) if are_identifiers else names
 
 
 def _read(path: Path) -> list[str]:
@@ -74,4 +106,4 @@ def _read_csv(path: Path, text: str) -> list[str]:
     return [by_id[index] for index in ids]
 
 
-__all__ = ["known_label_lists", "load_labels"]
+__all__ = ["known_label_lists", "load_labels", "readable_class_names", "words_of"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vita_clip_hf.labels import known_label_lists, load_labels
+from vita_clip_hf.names import known_label_lists, load_labels
 
 
 def test_kinetics_400_ships_in_the_order_of_its_ids():
