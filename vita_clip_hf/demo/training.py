@@ -23,7 +23,7 @@ def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassifica
         TINY_CLIP,
         id2label=dict(enumerate(labels)),
         num_frames=recipe.num_frames,
-        # At sequences this short, torch's fused attention is slower backwards on a CPU than matrix products are.
+        # For sequences this short, the backward pass of torch's fused attention is slower on a CPU.
         attn_implementation="eager",
         **{**PROMPTS, **recipe.prompts},
     )
@@ -43,7 +43,7 @@ def train_prompts(
     Trains the prompts of `model` in place.
 
     Args:
-        validation: a few clips to evaluate on while training; `None` for no evaluation.
+        validation: clips to evaluate on `NUM_EVALUATIONS` times during the training; `None` for no evaluation.
         output: the Trainer's folder.
         bf16: train under bfloat16 autocast; by default where that is faster.
 
