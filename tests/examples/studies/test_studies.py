@@ -1,6 +1,7 @@
 """The studies on very little data: every row on the real path, in seconds."""
 
 import json
+from pathlib import Path
 
 import ablation
 import precisions
@@ -16,6 +17,7 @@ from vita_clip_hf.demo.recipe import Recipe
 SMALL = Recipe(
     train_clips=28, test_clips=28, unseen_looks_clips=28, unseen_motions_clips=16, steps=2, batch_size=4, num_frames=4
 )
+DOCS = Path(__file__).parents[3] / "docs"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -145,3 +147,17 @@ def test_bases_in_fewer_bits_are_measured_from_one_adapter(tmp_path, shapes, mon
     assert (tmp_path / "quantized.md").read_text().count("\n| ") == len(with_figures) + 1  # and one header inside
     forbid_training(monkeypatch)
     assert quantized.build_study(shapes, TINY).run(tmp_path) == runs
+
+
+@pytest.mark.parametrize(
+    ("study", "format_tables", "page"),
+    [
+        (ablation, ablation.format_table, "motion_shapes/README.md"),
+        (variants, variants.format_table, "models.md"),
+        (quantized, quantized.format_tables, "models.md"),
+    ],
+)
+def test_the_docs_print_the_table_of_the_runs_beside_them(study, format_tables, page):
+    runs = json.loads((DOCS / "motion_shapes" / f"{study.NAME}.json").read_text())["runs"]
+    table = format_tables(runs).split("\n\n")[0]
+    assert table in (DOCS / page).read_text(encoding="utf-8")
