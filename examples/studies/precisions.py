@@ -9,6 +9,7 @@ from study import Figures, MotionShapes, Runs, Study, agreement, markdown_table,
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import TEST
+from vita_clip_hf.demo.training import ATTENTION
 from vita_clip_hf.visualize import draw_loss_curves
 
 NAME = "precisions"
@@ -33,7 +34,7 @@ def build_study(shapes: MotionShapes) -> Study:
         with torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
             as_trained, trained_accuracies = shapes.test(model)
         model.save_pretrained(folder / "adapter")
-        reloaded = VitaClipForVideoClassification.from_pretrained(folder / "adapter", attn_implementation="eager")
+        reloaded = VitaClipForVideoClassification.from_pretrained(folder / "adapter", attn_implementation=ATTENTION)
         in_float32, reloaded_accuracies = shapes.test(reloaded.to(model.device))
         return {
             "losses": [[entry["step"], entry["loss"]] for entry in log if "loss" in entry],

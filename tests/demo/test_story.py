@@ -34,7 +34,7 @@ def test_results_hold_both_models_on_every_split(output):
             assert 0 <= figures["top_1"] <= figures["top_5"] <= 1
             assert 0 <= figures["within_pairs"] <= 1
     assert results["vita_clip"]["test"]["chance_top_1"] == pytest.approx(1 / len(MOTIONS))
-    assert results["adapter"]["max_logit_difference_after_reload"] <= story.LOGIT_TOLERANCE
+    assert results["adapter"]["max_prompt_difference_after_reload"] == 0
     assert results["recipe"]["steps"] == SMALL.steps
 
 

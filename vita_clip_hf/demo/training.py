@@ -14,6 +14,8 @@ from ..training import VitaClipTrainer, VitaClipTrainingArguments
 from .recipe import PROMPTS, TINY_CLIP, Recipe, fast_bfloat16
 
 NUM_EVALUATIONS = 8
+# For sequences this short, the backward pass of torch's fused attention is slower on a CPU.
+ATTENTION = "eager"
 
 
 def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassification:
@@ -23,8 +25,7 @@ def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassifica
         TINY_CLIP,
         id2label=dict(enumerate(labels)),
         num_frames=recipe.num_frames,
-        # For sequences this short, the backward pass of torch's fused attention is slower on a CPU.
-        attn_implementation="eager",
+        attn_implementation=ATTENTION,
         **{**PROMPTS, **recipe.prompts},
     )
 
