@@ -10,6 +10,7 @@ import quantized
 import torch
 import variants
 from study import MotionShapes, Study, markdown_table
+from tolerance import TOLERANCE
 from transformers.utils import is_torchao_available
 
 from vita_clip_hf.demo.recipe import Recipe
@@ -17,6 +18,7 @@ from vita_clip_hf.demo.recipe import Recipe
 SMALL = Recipe(
     train_clips=28, test_clips=28, unseen_looks_clips=28, unseen_motions_clips=16, steps=2, batch_size=4, num_frames=4
 )
+SAME_LOGITS = 100 * TOLERANCE[torch.float32]  # CLIP's logits are cosines times at most 100
 DOCS = Path(__file__).parents[3] / "docs"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -99,7 +101,7 @@ def test_each_precision_has_a_loss_curve_and_an_adapter_that_float32_reads(tmp_p
         figures = by_name[name]
         assert [step for step, _ in figures["losses"]] == [1, 2]
         in_float32 = not precision["autocast"] and precision["base_dtype"] == "float32"
-        assert (figures["largest_logit_difference"] < 1e-4) == in_float32
+        assert (figures["largest_logit_difference"] < SAME_LOGITS) == in_float32
         if not precision["other_seed"]:
             assert start[name] == pytest.approx(start["float32"], rel=0.05)
     assert len(set(start.values())) == len(runs)  # no two of them are the same run
