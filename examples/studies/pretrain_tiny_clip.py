@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -26,6 +25,7 @@ from tiny_clip.model import PretrainingSettings, build_image_processor, build_mo
 from tiny_clip.stills import Still, draw_still
 from tiny_clip.training import CaptionedBatches, normalize, paint_stills, train
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from vita_clip_hf.modeling.adapter_file_vita_clip import written_whole
 
 NAME, ROW = "pretraining", "tiny CLIP"
 
@@ -42,7 +42,7 @@ def build_study(settings: PretrainingSettings, log_every: int = 200) -> Study:
 
 def pretrain(settings: PretrainingSettings, output: str | os.PathLike, log_every: int = 200) -> dict[str, Any]:
     """
-    Makes a tiny CLIP and writes it to a folder, which appears, or is replaced, when it is complete.
+    Makes a tiny CLIP and writes its files to a folder when all of them are complete.
 
     Args:
         settings: the model and its training.
@@ -80,22 +80,17 @@ def _save(
     log: list[dict[str, float]],
     card: str,
 ) -> None:
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for part in parts:
-        part.save_pretrained(unfinished)
     files = {
         "README.md": card,
         "log.jsonl": "".join(json.dumps(line) + "\n" for line in log),
         "settings.json": json.dumps(asdict(settings), indent=1) + "\n",
     }
-    for name, text in files.items():
-        (unfinished / name).write_text(text, encoding="utf-8")
-    if output.exists():
-        shutil.rmtree(output)
-    (unfinished / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
-    unfinished.replace(output)
+    with written_whole(output) as folder:
+        for part in parts:
+            part.save_pretrained(folder)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / "model.safetensors").chmod(0o644)  # safetensors writes it for its owner alone
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

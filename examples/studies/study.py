@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from vita_clip_hf.modeling.adapter_file_vita_clip import written_whole
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipProcessor
 from vita_clip_hf.demo.evaluation import evaluate
@@ -55,7 +56,8 @@ class Study:
         content = {**self.shared, "seeds": list(seeds), "runs": runs, "environment": describe_environment()}
         write_json(output / f"{self.name}.json", content)
         table = self.format_table(runs)
-        (output / f"{self.name}.md").write_text(table, encoding="utf-8")
+        with written_whole(output / f"{self.name}.md") as file:
+            file.write_text(table, encoding="utf-8")
         if self.draw is not None:
             self.draw(runs, output / f"{self.name}.png")
         print(table)

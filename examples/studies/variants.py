@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from study import Figures, MotionShapes, Runs, Study, markdown_table, run_on_motion_shapes
-from vita_clip_hf.modeling.adapter_vita_clip import ADAPTER_FILE
+from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.demo.recipe import Recipe

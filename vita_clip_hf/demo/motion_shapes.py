@@ -39,6 +39,7 @@ from vita_clip_hf.demo.motions import (
     draw_spec,
 )
 from vita_clip_hf.demo.shapes import paint_background, paint_shape, to_bytes
+from vita_clip_hf.modeling.adapter_file_vita_clip import written_whole
 
 __all__ = [
     "HELD_OUT_COLORS",
@@ -110,10 +111,8 @@ def encode(frames: np.ndarray, path: str | os.PathLike, crf: int = 18) -> None:
     """
     import av  # from the extra `demo`: without it this module must import
 
-    path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
     height, width = frames.shape[1:3]
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    with written_whole(path) as file, av.open(str(file), "w", format="mp4") as container:
         # Frames are too small for a second thread, or for a preset that searches longer.
         options = {"preset": "ultrafast", "crf": str(crf), "threads": "1"}
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
@@ -121,7 +120,6 @@ def encode(frames: np.ndarray, path: str | os.PathLike, crf: int = 18) -> None:
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    unfinished.replace(path)
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,8 @@ def _write_clip(split: _Split, folder: Path, index: int) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def write_split(

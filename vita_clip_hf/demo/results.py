@@ -7,14 +7,14 @@ from typing import Any
 import torch
 import transformers
 
+from ..modeling.adapter_file_vita_clip import written_whole
 from .recipe import fast_bfloat16
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def describe_environment() -> dict[str, Any]:

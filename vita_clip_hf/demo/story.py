@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from ..data import DecodedClips
-from ..modeling.adapter_vita_clip import ADAPTER_FILE, locate_base
+from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
 from ..predict import predict_file
 from .evaluation import evaluate_frozen_clip, evaluate_vita_clip
 from .recipe import TINY_CLIP, Recipe, fast_bfloat16

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import EvalPrediction, set_seed
 
 from ..data import DecodedClips
-from ..evaluation import top_k_accuracy
+from ..evaluation import classification_figures
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..training import VitaClipTrainer, VitaClipTrainingArguments
@@ -77,13 +76,12 @@ def train_prompts(
         train_dataset=train,
         eval_dataset=validation,
         processing_class=processor,
-        compute_metrics=_accuracies,
+        compute_metrics=_figures,
     )
     trainer.train()
     return trainer.state.log_history
 
 
-def _accuracies(prediction: EvalPrediction) -> dict[str, float]:
-    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-    logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(prediction.label_ids))
-    return {"top_1": top_k_accuracy(logits, labels), "top_5": top_k_accuracy(logits, labels, 5)}
+def _figures(prediction: EvalPrediction) -> dict[str, float]:
+    logits, labels = torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
+    return classification_figures(logits, labels)

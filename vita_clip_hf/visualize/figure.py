@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..modeling.adapter_file_vita_clip import written_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -32,6 +34,5 @@ def open_frame(axis: Any) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG file whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=130, format="png", facecolor="white")
-    temporary.replace(path)
+    with written_whole(path) as file:
+        figure.savefig(file, dpi=130, format="png", facecolor="white")

@@ -22,7 +22,7 @@ from tiny_clip.stills import (
 from tiny_clip.tokenizer import train_tokenizer
 from tiny_clip.training import contrastive_loss, normalize, paint_stills
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-from vita_clip_hf.modeling.adapter_vita_clip import locate_base
+from vita_clip_hf.modeling.remote_code_vita_clip import locate_base
 
 from vita_clip_hf.demo.motions import MOTIONS, UNSEEN_MOTIONS
 from vita_clip_hf.demo.recipe import TINY_CLIP as NAME
