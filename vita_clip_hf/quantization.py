@@ -1,4 +1,4 @@
-"""Frozen bases in int8 and fp8 by torchao, under names: what the demo and the benchmark measure."""
+"""Frozen bases in int8 and fp8 by torchao, under names, for studies and benchmarks."""
 
 from typing import Any
 

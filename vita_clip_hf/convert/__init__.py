@@ -1,15 +1,21 @@
 """The authors' checkpoints to ours and back: their tensors in memory, and their `.pth` files."""
 
-from .files import Conversion, convert_checkpoint, read_original, write_original
-from .tensors import (
-    DERIVED,
-    config_from_shapes,
-    load_strictly,
-    strip_placeholders,
-    tensors_from_original,
-    vita_clip_from_original,
-    vita_clip_to_original,
-)
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from .files import Conversion as Conversion
+    from .files import convert_checkpoint as convert_checkpoint
+    from .files import read_original as read_original
+    from .files import write_original as write_original
+    from .tensors import DERIVED as DERIVED
+    from .tensors import config_from_shapes as config_from_shapes
+    from .tensors import load_strictly as load_strictly
+    from .tensors import strip_placeholders as strip_placeholders
+    from .tensors import tensors_from_original as tensors_from_original
+    from .tensors import vita_clip_from_original as vita_clip_from_original
+    from .tensors import vita_clip_to_original as vita_clip_to_original
 
 __all__ = [
     "DERIVED",
@@ -24,3 +30,18 @@ __all__ = [
     "vita_clip_to_original",
     "write_original",
 ]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "files": ("Conversion", "convert_checkpoint", "read_original", "write_original"),
+        "tensors": (
+            "DERIVED",
+            "config_from_shapes",
+            "load_strictly",
+            "strip_placeholders",
+            "tensors_from_original",
+            "vita_clip_from_original",
+            "vita_clip_to_original",
+        ),
+    },
+)

@@ -1,4 +1,5 @@
-"""Motion Shapes: generated, labelled video clips, written as real H.264 files.
+"""
+Motion Shapes: generated, labelled video clips, written as H.264 files.
 
     rng = np.random.default_rng(0)
     spec = draw_spec(rng, "moving left", TRAIN_SHAPES, TRAIN_COLORS)
@@ -6,7 +7,7 @@
     frames = render(spec)             # (16, 64, 64, 3) uint8
     write_split("data", "train", 6400, seed=0, motions=MOTIONS, shapes=TRAIN_SHAPES, colors=TRAIN_COLORS)
 
-`shapes` draws, `motions` says what moves how; here clips become pixels and pixels become files.
+`motions` draws the description of a clip, `shapes` paints; this module renders clips and writes splits of them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from vita_clip_hf.demo.motions import (
     draw_spec,
 )
 from vita_clip_hf.demo.shapes import paint_background, paint_shape, to_bytes
+from vita_clip_hf.modeling.adapter_file_vita_clip import written_whole
 
 __all__ = [
     "HELD_OUT_COLORS",
@@ -57,13 +59,14 @@ __all__ = [
     "write_split",
 ]
 
-# Raised whenever the same settings would give other files, so that a split written before is written anew.
+# Goes up with every change that gives the same settings other files, so that an older split is written anew.
 VERSION = 1
 FRAMES_PER_SECOND = 8
 
 
 def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
-    """Paints a clip.
+    """
+    Paints a clip.
 
     Args:
         spec: the clip.
@@ -71,7 +74,7 @@ def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
         size: side of a frame in pixels.
 
     Returns:
-        (num_frames, size, size, 3) uint8.
+        `(num_frames, size, size, 3)` uint8.
     """
     if num_frames < 1 or size < 1:
         raise ValueError(
@@ -98,32 +101,30 @@ def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
 
 
 def encode(frames: np.ndarray, path: str | os.PathLike, crf: int = 18) -> None:
-    """Writes frames as an H.264 file (yuv420p); the file appears under its name once it is whole.
+    """
+    Writes frames as an H.264 file (yuv420p), whole or not at all.
 
     Args:
-        frames: (T, H, W, 3) uint8, of even height and width.
+        frames: `(T, H, W, 3)` uint8, of even height and width.
         path: an .mp4 file.
-        crf: x264's quality, lower is better; at 18 the colours of a small frame survive.
+        crf: x264's quality, lower is better; 18 keeps the colours of a small frame.
     """
-    import av  # the base package must import without the demo extra
+    import av  # from the extra `demo`: without it this module must import
 
-    path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.unfinished{path.suffix}")
     height, width = frames.shape[1:3]
-    with av.open(str(unfinished), "w", format="mp4") as container:
-        # Small frames are not worth a second thread, and a preset that searches more costs more than it saves here.
+    with written_whole(path) as file, av.open(str(file), "w", format="mp4") as container:
+        # Frames are too small for a second thread, or for a preset that searches longer.
         options = {"preset": "ultrafast", "crf": str(crf), "threads": "1"}
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    unfinished.replace(path)
 
 
 @dataclass(frozen=True)
 class _Split:
-    """What decides every file of a split; `index` chooses the clip."""
+    """The settings of a split, from which the clip of each index follows."""
 
     name: str
     num_clips: int
@@ -140,7 +141,7 @@ class _Split:
         return index % len(self.motions)
 
     def spec(self, index: int) -> ClipSpec:
-        # The name counts, so that a training and a test split of one seed are different clips.
+        # The name is part of the seed: a training and a test split of one seed hold different clips.
         rng = np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), index])
         return draw_spec(rng, self.motions[self.label(index)], self.shapes, self.colors, self.combinations)
 
@@ -149,16 +150,15 @@ class _Split:
 
 
 def _write_clip(split: _Split, folder: Path, index: int) -> None:
-    """Writes a clip of the split, unless an earlier run has."""
+    """Writes a clip of the split, if an earlier run has not."""
     path = folder / split.file_name(index)
     if not path.exists():
         encode(render(split.spec(index), split.num_frames, split.size), path)
 
 
 def _write_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def write_split(
@@ -176,25 +176,30 @@ def write_split(
     size: int = 64,
     progress: bool = True,
 ) -> Path:
-    """Writes a balanced split: `folder/name/*.mp4`, `folder/name.csv` and `folder/name.classes.txt`.
+    """
+    Writes a balanced split: `folder/name/*.mp4`, `folder/name.csv` and `folder/name.classes.txt`.
 
     Each line of the CSV file is `path,label`: the path from `folder`, and the line (from 0) of the classes file. The
-    same arguments give the same files. A split that is there already, whole and of the same settings, is kept; one
-    that was interrupted is continued; one of other settings is replaced.
+    same arguments give the same files. A complete split of the same settings is kept; an interrupted one is continued;
+    one of other settings is replaced.
 
     Args:
-        folder: where splits live.
+        folder: of all splits.
         name: the split's name.
         num_clips: clips in all; the motions take turns.
         seed: of everything random.
         motions: class names, in label order.
-        shapes, colors, combinations: what moves, see `draw_spec`.
+        shapes, colors, combinations: of the moving shape, see `draw_spec`.
         num_workers: threads that write.
         num_frames, size: of each clip.
         progress: whether to show a progress bar.
 
     Returns:
         The path of the CSV file.
+
+    Raises:
+        ValueError: an argument is out of range, or a name is unknown.
+        FileExistsError: `folder/name` exists and is no split.
     """
     if num_clips < 1:
         raise ValueError(f"num_clips must be at least 1, not {num_clips}")
@@ -209,7 +214,7 @@ def write_split(
     if annotations.exists() and _settings_of(finished) == settings:
         return annotations
     _prepare(unfinished, finished, settings)
-    # Threads do: numpy and the encoder work without the interpreter's lock, and processes would each import torch.
+    # Threads are enough: numpy and the encoder release the interpreter's lock, and processes would import torch.
     with ThreadPoolExecutor(num_workers) as pool:
         clips = pool.map(lambda index: _write_clip(split, unfinished, index), range(num_clips))
         for _ in tqdm(clips, total=num_clips, desc=f"writing {name}", unit=" clips", disable=not progress):
@@ -227,7 +232,7 @@ def _settings_of(clips: Path) -> str | None:
 
 
 def _prepare(unfinished: Path, finished: Path, settings: str) -> None:
-    """Makes room for a split: its clips are written to `unfinished`, and what stands at `finished` goes."""
+    """Removes a split of other settings, and makes the folder `unfinished` or keeps it with its clips."""
     if finished.exists():
         if _settings_of(finished) is None:
             raise FileExistsError(f"{finished} exists and is no Motion Shapes split (it has no settings.json)")

@@ -1,8 +1,9 @@
-"""The motions of Motion Shapes: which there are, and how a clip of one is drawn at random.
+"""
+The motions of Motion Shapes, and the random description of a clip of each.
 
 Most motions come in pairs that are each other's time reversal. A clip of a pair's second motion *is* the reversal of
-a clip of the first (`ClipSpec.reversed`), so the frames of the two, taken one by one or as an unordered bag, have
-exactly the same distribution: only their order tells the two apart.
+a clip of the first (`ClipSpec.reversed`), so single frames, and unordered sets of frames, have exactly the same
+distribution for both: only the order of the frames tells them apart.
 
 Lengths are fractions of the picture's side, x to the right and y downwards; time runs from 0 to 1 over a clip.
 """
@@ -67,7 +68,7 @@ def with_article(words: str) -> str:
 
 @dataclass(frozen=True)
 class Swing:
-    """A sine added to something: `amplitude * sin(2 pi (cycles * time + phase))`; the phase is in turns."""
+    """A sine that is added to a quantity: `amplitude * sin(2 pi (cycles * time + phase))`; the phase is in turns."""
 
     amplitude: float = 0.0
     cycles: float = 0.0
@@ -83,7 +84,8 @@ class Swing:
 
 @dataclass(frozen=True)
 class Path:
-    """How a shape changes over a clip. A pair gives a quantity's value at the start and at the end.
+    """
+    How a shape changes over a clip. A pair is a quantity's value at the start and at the end.
 
     Attributes:
         x, y: the centre, before orbit and swings.
@@ -91,8 +93,8 @@ class Path:
         opacity: from 0 (invisible) to 1.
         orbit: distance from (x, y), at the angle below.
         angle: of the orbit, in turns; growing is clockwise on the screen.
-        ease: the power of time that a change follows; 1 is constant speed, more starts slowly, and a negative one is
-            the same run backwards: it ends slowly.
+        ease: the power of time that changes follow: 1 is constant speed, above 1 they start slowly, and a negative
+            power is the same backwards: they end slowly.
         bounce, sway, blink: sines on y, x and opacity.
     """
 
@@ -128,7 +130,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Distractor:
-    """A shape that does nothing: smaller than any mover, and half blended into the background."""
+    """A shape that stands still: smaller than any moving shape, and half transparent."""
 
     shape: str
     rgb: tuple[float, ...]
@@ -141,18 +143,19 @@ class Distractor:
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """Everything about a clip: `render` needs nothing else, and gives the same pixels every time.
+    """
+    The whole description of a clip: `render` makes the same pixels of it every time.
 
     Attributes:
         motion, shape, color: by name.
-        rgb: the colour really used, near the named one.
+        rgb: the exact colour, near the named one.
         tilt: rotation of the shape in radians.
-        path: where the shape is, how large and how opaque, over time.
+        path: the shape's place, radius and opacity over time.
         distractors: shapes that stand still.
-        background: what is behind them.
+        background: behind all shapes.
         shake: largest shift of the camera between two frames' positions, per axis, as a fraction of the side.
         grain: standard deviation of the noise on each pixel, 1 being white.
-        noise_seed: for shake and grain, which are drawn anew for every frame.
+        noise_seed: of shake and grain, which differ from frame to frame.
     """
 
     motion: str
@@ -169,24 +172,24 @@ class ClipSpec:
 
     @property
     def caption(self) -> str:
-        """In English: "a small red circle moving left"; the size is left out where it changes."""
+        """In English: "a small red circle moving left"; without the size if it changes."""
         start, end = self.path.radius
         size = f"{size_word(start)} " if start == end else ""
         return f"{with_article(f'{size}{self.color} {self.shape}')} {self.motion}"
 
     def reversed(self) -> ClipSpec:
-        """The clip run backwards, under the name of the motion it then shows."""
+        """The clip run backwards, with the name of the motion that it shows then."""
         return replace(self, motion=_REVERSAL.get(self.motion, self.motion), path=self.path.reversed())
 
 
 def _draw_place(rng: np.random.Generator, radius: float, travel: float = 0.0) -> tuple[float, float]:
-    """A centre from which a shape may go this far and stay in the picture, the outermost fifth of it excepted."""
+    """A centre from which a shape can go as far as `travel` with at least four fifths of its radius in the picture."""
     margin = 0.8 * radius + travel
     return float(rng.uniform(margin, 1 - margin)), float(rng.uniform(margin, 1 - margin))
 
 
 def _draw_line(rng: np.random.Generator, direction: float, shortest: float = 0.3, ease: float = 1.0) -> Path:
-    """A straight way in a direction (in turns, 0 to the right and a quarter downwards)."""
+    """A straight line in a direction (in turns: 0 is to the right, a quarter is down)."""
     radius = float(rng.uniform(0.085, 0.19))
     direction = 2 * np.pi * direction
     step_x, step_y = np.cos(direction), np.sin(direction)
@@ -263,7 +266,7 @@ def _draw_spiral(rng: np.random.Generator) -> Path:
     return replace(path, x=(x, x), y=(y, y), angle=turns, orbit=(wide, float(rng.uniform(0.0, 0.05))))
 
 
-# One recipe for both motions of a pair: the second is the first, reversed.
+# The second motion of a pair has no entry: it is the first one reversed.
 _DRAW_PATH: dict[str, Callable[[np.random.Generator], Path]] = {
     "moving left": _draw_compass(0.5),
     "moving up": _draw_compass(0.75),
@@ -293,7 +296,12 @@ def _check_known(what: str, names: Collection[str], known: Collection[str]) -> N
 def possible_looks(
     shapes: Sequence[str], colors: Sequence[str], combinations: Collection[tuple[str, str]] | None = None
 ) -> list[tuple[str, str]]:
-    """Every (shape, colour) of the two lists, kept to `combinations` if given; a `ValueError` if none is left."""
+    """
+    Every (shape, colour) of the two lists that is among `combinations`, if these are given.
+
+    Raises:
+        ValueError: a name is unknown, or no look is left.
+    """
     _check_known("shapes", shapes, SHAPES)
     _check_known("colors", colors, COLORS)
     looks = [look for look in product(shapes, colors) if combinations is None or look in combinations]
@@ -309,7 +317,7 @@ def draw_rgb(rng: np.random.Generator, color: str) -> tuple[float, ...]:
 
 
 def draw_distractors(rng: np.random.Generator, looks: Sequence[tuple[str, str]]) -> tuple[Distractor, ...]:
-    """None, one or two distractors, each of one of the (shape, colour) looks."""
+    """None, one or two distractors, each with one of the (shape, colour) looks."""
     distractors = []
     for _ in range(rng.integers(3)):
         shape, color = looks[int(rng.integers(len(looks)))]
@@ -327,13 +335,17 @@ def draw_spec(
     colors: Sequence[str],
     combinations: Collection[tuple[str, str]] | None = None,
 ) -> ClipSpec:
-    """Draws a clip of a motion at random.
+    """
+    Draws a clip of a motion at random.
 
     Args:
         rng: the only source of randomness.
         motion: one of `MOTIONS` or `UNSEEN_MOTIONS`.
-        shapes, colors: what the mover and the distractors may be.
-        combinations: the (shape, colour) pairs allowed among them; all if None.
+        shapes, colors: of the moving shape and the distractors.
+        combinations: the (shape, colour) pairs that are allowed; all if `None`.
+
+    Raises:
+        ValueError: a name is unknown, or no combination is left.
     """
     _check_known("motions", [motion], (*MOTIONS, *UNSEEN_MOTIONS))
     looks = possible_looks(shapes, colors, combinations)

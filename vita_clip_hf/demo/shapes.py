@@ -1,8 +1,8 @@
-"""Drawing for Motion Shapes: anti-aliased shapes, their colours, and textured backgrounds, in numpy.
+"""
+Drawing for Motion Shapes: anti-aliased shapes, their colours, and textured backgrounds, in numpy.
 
-Everything is resolution-free: places, radii and shifts are fractions of the picture's side, x to the right and y
-downwards, and only the arrays painted into know how many pixels a picture has. Painting works on many pictures at
-once, because a clip is sixteen of them.
+Places, radii and shifts are fractions of the picture's side, x to the right and y downwards, so nothing but the array
+that is painted into depends on the resolution. Painting works on many pictures at once: all frames of a clip.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A signed distance: the boundary of the shape of radius 1 is where it is 0, inside is negative, and near the boundary
-# it grows by 1 per radius. That last property is what makes `coverage` anti-alias every shape alike.
+# A signed distance from the boundary of the shape of radius 1: 0 on it, negative inside. Near the boundary it grows by
+# 1 per radius, so that `coverage` anti-aliases every shape alike.
 SignedDistance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -26,7 +26,7 @@ def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    # Equilateral, pointing up: the farthest of three half-planes; |u| makes the two slanted ones one.
+    # Equilateral, pointing up: the intersection of three half-planes; |u| makes the two slanted ones one.
     return np.maximum(v, np.float32(np.sqrt(0.75)) * np.abs(u) - 0.5 * v) - 0.58
 
 
@@ -98,15 +98,16 @@ COLORS: dict[str, tuple[float, float, float]] = {
 
 
 def coverage(shape: str, across: np.ndarray, down: np.ndarray, pixels_per_radius: np.ndarray) -> np.ndarray:
-    """How much of each pixel a shape covers.
+    """
+    How much of each pixel a shape covers; the anti-aliased rim is one pixel wide.
 
     Args:
         shape: a key of `SHAPES`.
-        across, down: where the pixels' centres are in the shape's own frame, in radii from its centre; any shape.
-        pixels_per_radius: how wide the anti-aliased rim is, that is one pixel; broadcasts with the two.
+        across, down: the pixels' centres in the shape's own frame, in radii from its centre; arrays of any shape.
+        pixels_per_radius: broadcasts with the two.
 
     Returns:
-        Like `across`, from 0 (outside) to 1 (inside).
+        An array of the shape of `across`, from 0 (outside) to 1 (inside).
     """
     return np.clip(0.5 - SHAPES[shape](across, down) * pixels_per_radius, 0.0, 1.0)
 
@@ -121,7 +122,8 @@ def paint_shape(
     tilt: float = 0.0,
     opacity: np.ndarray | float = 1.0,
 ) -> None:
-    """Paints one shape into every picture, in place.
+    """
+    Paints one shape into every picture, in place.
 
     Args:
         pictures: (N, size, size, 3) float32, 0 to 1.
@@ -146,7 +148,7 @@ def paint_shape(
 
 
 def _window(centre: np.ndarray, radius: np.ndarray, size: int) -> slice:
-    """The pixels of one axis that a shape can reach in any of the pictures: painting only those is much faster."""
+    """The pixels of one axis that the shape reaches in any picture: painting these alone is much faster."""
     reach = 1.3 * radius + 1 / size  # the farthest tip of any shape, and the anti-aliased rim
     first, last = float((centre - reach).min()), float((centre + reach).max())
     return slice(int(np.clip(first * size, 0, size)), int(np.clip(np.ceil(last * size), 0, size)))
@@ -154,7 +156,8 @@ def _window(centre: np.ndarray, radius: np.ndarray, size: int) -> slice:
 
 @dataclass(frozen=True)
 class Background:
-    """A plain colour with soft plane waves over it.
+    """
+    A plain colour with soft plane waves over it.
 
     Attributes:
         color: (3,) red, green, blue from 0 to 1.
@@ -166,7 +169,7 @@ class Background:
 
 
 def draw_background(rng: np.random.Generator) -> Background:
-    """Draws a muted background: mid-grey with a hint of colour, so that every named colour stands out from it."""
+    """Draws a background near mid-grey, from which every named colour differs clearly."""
     color = rng.uniform(0.32, 0.60) + rng.uniform(-0.06, 0.06, 3)
     waves = []
     for _ in range(3):
@@ -178,11 +181,12 @@ def draw_background(rng: np.random.Generator) -> Background:
 
 
 def paint_background(background: Background, shift_x: np.ndarray, shift_y: np.ndarray, size: int) -> np.ndarray:
-    """Paints the background as seen by a camera that moved, once per shift.
+    """
+    Paints the background N times, each shifted as by a moving camera.
 
     Args:
-        background: what to paint.
-        shift_x, shift_y: (N,) how far the picture's content moved, in fractions of the side.
+        background: its colour and waves.
+        shift_x, shift_y: `(N,)`, the shift of the content, in fractions of the side.
         size: side of the pictures in pixels.
 
     Returns:

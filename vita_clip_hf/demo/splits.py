@@ -1,4 +1,4 @@
-"""The demo's clips: written as video files, read back through the normal path, kept in memory."""
+"""The demo's splits: written as video files, read back by the normal path, kept in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,18 @@ from .recipe import Recipe
 
 TRAIN, TEST = "train", "test"
 UNSEEN_LOOKS, UNSEEN_MOTION_NAMES = "unseen_looks", "unseen_motions"
-# Each split draws from a seed of its own; training clips of another seed would be other clips, not other motions.
+# They do not follow the recipe's seed: trainings of several seeds see the same clips.
 SEEDS = {TRAIN: 1, TEST: 2, UNSEEN_LOOKS: 3, UNSEEN_MOTION_NAMES: 4}
 
 
 @dataclass(frozen=True)
 class Split:
     """
-    Clips in memory, and what they are.
+    Clips in memory, with their classes.
 
     Args:
         clips: uint8 `(N, T, 3, H, W)` and labels `(N,)`.
-        videos: the files they were read from.
+        videos: the files of the clips.
         labels: class names.
         pairs: class ids of motions that are each other's reversal.
     """
@@ -46,7 +46,7 @@ class Split:
 
 
 def make_splits(folder: Path, recipe: Recipe, processor: BaseVideoProcessor, num_workers: int = 2) -> dict[str, Split]:
-    """Writes what is not there yet, and decodes all."""
+    """Writes the splits that `folder` does not hold yet, and decodes all."""
     train_looks: dict[str, Any] = {"shapes": TRAIN_SHAPES, "colors": TRAIN_COLORS, "combinations": TRAIN_COMBINATIONS}
     settings: dict[str, tuple[int, tuple[str, ...], dict[str, Any]]] = {
         TRAIN: (recipe.train_clips, MOTIONS, train_looks),

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import EvalPrediction, set_seed
 
 from ..data import DecodedClips
-from ..evaluation import top_k_accuracy
+from ..evaluation import classification_figures
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..training import VitaClipTrainer, VitaClipTrainingArguments
 from .recipe import PROMPTS, TINY_CLIP, Recipe, fast_bfloat16
 
 NUM_EVALUATIONS = 8
+# For sequences this short, the backward pass of torch's fused attention is slower on a CPU.
+ATTENTION = "eager"
 
 
 def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassification:
@@ -23,8 +24,7 @@ def build_model(recipe: Recipe, labels: list[str]) -> VitaClipForVideoClassifica
         TINY_CLIP,
         id2label=dict(enumerate(labels)),
         num_frames=recipe.num_frames,
-        # At sequences this short, torch's fused attention is slower backwards on a CPU than matrix products are.
-        attn_implementation="eager",
+        attn_implementation=ATTENTION,
         **{**PROMPTS, **recipe.prompts},
     )
 
@@ -43,7 +43,7 @@ def train_prompts(
     Trains the prompts of `model` in place.
 
     Args:
-        validation: a few clips to evaluate on while training; `None` for no evaluation.
+        validation: clips to evaluate on `NUM_EVALUATIONS` times during the training; `None` for no evaluation.
         output: the Trainer's folder.
         bf16: train under bfloat16 autocast; by default where that is faster.
 
@@ -76,13 +76,12 @@ def train_prompts(
         train_dataset=train,
         eval_dataset=validation,
         processing_class=processor,
-        compute_metrics=_accuracies,
+        compute_metrics=_figures,
     )
     trainer.train()
     return trainer.state.log_history
 
 
-def _accuracies(prediction: EvalPrediction) -> dict[str, float]:
-    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-    logits, labels = torch.from_numpy(np.asarray(logits)), torch.from_numpy(np.asarray(prediction.label_ids))
-    return {"top_1": top_k_accuracy(logits, labels), "top_5": top_k_accuracy(logits, labels, 5)}
+def _figures(prediction: EvalPrediction) -> dict[str, float]:
+    logits, labels = torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
+    return classification_figures(logits, labels)

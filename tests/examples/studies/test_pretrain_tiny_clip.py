@@ -1,23 +1,17 @@
 """The tiny CLIP: stills and captions it learns from, its tokenizer, its pretraining, and the shipped checkpoint."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-from vita_clip_hf.demo.motions import MOTIONS, UNSEEN_MOTIONS
-from vita_clip_hf.demo.pretrain_tiny_clip import (
-    TINY_CLIP,
-    PretrainingSettings,
-    contrastive_loss,
-    main,
-    normalize,
-    paint_stills,
-    pretrain,
-)
-from vita_clip_hf.demo.stills import (
+from pretrain_tiny_clip import build_study, main, pretrain
+from pretrain_tiny_clip import draw_stills as draw_stream
+from tiny_clip.card import render_card
+from tiny_clip.evaluation import evaluate_tiny_clip, linear_fit
+from tiny_clip.model import PretrainingSettings
+from tiny_clip.stills import (
     ATTRIBUTES,
     caption_is_true,
     draw_caption,
@@ -25,9 +19,15 @@ from vita_clip_hf.demo.stills import (
     full_caption,
     render_still,
 )
-from vita_clip_hf.demo.tiny_clip_evaluation import evaluate_tiny_clip, linear_fit
-from vita_clip_hf.demo.tiny_tokenizer import train_tokenizer
+from tiny_clip.tokenizer import train_tokenizer
+from tiny_clip.training import contrastive_loss, normalize, paint_stills
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from vita_clip_hf.modeling.remote_code_vita_clip import locate_base
 
+from vita_clip_hf.demo.motions import MOTIONS, UNSEEN_MOTIONS
+from vita_clip_hf.demo.recipe import TINY_CLIP as NAME
+
+TINY_CLIP = Path(locate_base(NAME))
 TOY = PretrainingSettings(
     steps=2, batch_size=8, pictures=16, held_out=40, vision_width=32, vision_layers=3, text_width=32, projection=16
 )
@@ -124,16 +124,26 @@ def test_linear_fit_finds_what_is_linear_and_nothing_in_noise():
     assert abs(noise) < 0.05
 
 
-def test_pretraining_writes_a_whole_checkpoint_the_same_one_every_time(tmp_path):
-    for run in ("one", "two"):
-        pretrain(TOY, tmp_path / run, log_every=1)
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["one", "two"]
-    weights = [CLIPModel.from_pretrained(tmp_path / run).state_dict() for run in ("one", "two")]
+def test_pretraining_writes_a_whole_checkpoint_the_same_one_every_time(tmp_path, monkeypatch):
+    pretrain(TOY, tmp_path / "one", log_every=1)
+    study = build_study(TOY, log_every=1)
+    runs = study.run(tmp_path / "two")
+    two = tmp_path / "two" / "pretraining_runs" / "tiny_CLIP-seed0"
+    assert sorted(path.name for path in (*tmp_path.iterdir(), *two.iterdir())) == [
+        "checkpoint",
+        "figures.json",
+        "one",
+        "two",
+    ]
+    weights = [CLIPModel.from_pretrained(folder).state_dict() for folder in (tmp_path / "one", two / "checkpoint")]
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
     assert all(weight.dtype == torch.float32 for weight in weights[0].values())
     log = [json.loads(line) for line in (tmp_path / "one" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [1, 2]
     assert "retrieval" in (tmp_path / "one" / "README.md").read_text().lower()
+    assert "| shape, 1 of 9 |" in (tmp_path / "two" / "pretraining.md").read_text()
+    monkeypatch.setattr("pretrain_tiny_clip.pretrain", None)  # the study does not train again
+    assert study.run(tmp_path / "two") == runs
 
 
 def test_an_interrupted_pretraining_leaves_the_old_checkpoint(tmp_path, monkeypatch):
@@ -143,7 +153,7 @@ def test_an_interrupted_pretraining_leaves_the_old_checkpoint(tmp_path, monkeypa
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vita_clip_hf.demo.pretrain_tiny_clip.training_loss", fail)
+    monkeypatch.setattr("tiny_clip.training.training_loss", fail)
     with pytest.raises(KeyboardInterrupt):
         pretrain(TOY, tmp_path / "clip")
     assert [path.name for path in tmp_path.rglob("*")] == ["clip", "old.txt"]
@@ -186,3 +196,12 @@ def test_the_shipped_checkpoint_sees_as_sharply_as_its_card_says(shipped):
     log = [json.loads(line) for line in (TINY_CLIP / "log.jsonl").read_text().splitlines()]
     for name in ("zero_shot/color", "zero_shot/shape", "zero_shot/size", "zero_shot/place"):
         assert figures[name] > log[-1][name] - 0.1, name
+
+
+def test_the_shipped_card_is_the_one_that_pretraining_writes(shipped):
+    settings = json.loads((TINY_CLIP / "settings.json").read_text())
+    last = json.loads((TINY_CLIP / "log.jsonl").read_text().splitlines()[-1])
+    held_out = draw_stream(PretrainingSettings(**settings), settings["held_out"], 3)
+    last["visible"] = sum(int(still.attributes[0]) for still in held_out)  # not in a log as old as this
+    parameters = sum(weight.numel() for weight in shipped[0].parameters())
+    assert (TINY_CLIP / "README.md").read_text(encoding="utf-8") == render_card(settings, last, parameters)

@@ -1,9 +1,9 @@
-"""Single pictures of shapes and what can truly be said of them: what the tiny CLIP is pretrained on.
+"""
+The tiny CLIP's training data: single pictures of shapes, and captions that are true of them.
 
-A still says nothing of time. A caption names shape, colour, size, opacity and place, some or all of them, the place
-on grids of different fineness ("at the top left", "well above the centre"). What a caption claims is also kept as
-numbers, so that it is known of which other pictures it is true (`caption_is_true`): contrastive training must never
-push a picture away from a caption that is right.
+A caption names some or all of shape, colour, size, opacity and place; the place on grids of several sizes ("at the top
+left", "well above the centre"). Its claims are also kept as numbers, from which `caption_is_true` finds the other
+pictures that it is true of: contrastive training must not push a picture away from a true caption.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIZE_WORDS, OPACITY_WORDS = tuple(SIZES), tuple(words[0] for words in _OPACITY_S
 _OPACITY_LIMITS = (0.3, 0.55, 0.8, np.inf)
 _INVISIBLE_BELOW = 0.08
 
-# Cells an axis is divided into. The grids overlap, so their borders, taken together, pin a place down to few pixels.
+# Cells of an axis. The borders of the three grids differ, so that together they locate a shape to a few pixels.
 GRIDS = (3, 5, 7)
 PLACES_ACROSS = ("at the far left", "on the left", "in the middle", "on the right", "at the far right")
 PLACES_DOWN = ("very high up", "high up", "halfway up", "low down", "very low down")
@@ -65,7 +65,7 @@ _DOWN_7 = (
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _OPENINGS = ("", "", "", "a photo of ", "a picture of ", "an image of ", "there is ", "a frame showing ")
 
-# What is known of a picture, and may be claimed by a caption: one column each.
+# The columns of a picture's attributes and of a caption's claims.
 ATTRIBUTES = ("visible", "shape", "color", "size", "opacity", *(f"{axis}{n}" for n in GRIDS for axis in ("x", "y")))
 _UNCLAIMED, _UNKNOWABLE = -1, -2
 _FULL = ("visible", "shape", "color", "size", "opacity", "x5", "y5")
@@ -73,7 +73,7 @@ _FULL = ("visible", "shape", "color", "size", "opacity", "x5", "y5")
 
 @dataclass(frozen=True)
 class Still:
-    """One picture. Lengths are fractions of its side, `opacity` is 0 to 1, and the rest is as in `ClipSpec`."""
+    """One picture. Lengths are fractions of its side, `opacity` is 0 to 1; the rest is as in `ClipSpec`."""
 
     shape: str
     color: str
@@ -90,7 +90,7 @@ class Still:
 
     @property
     def attributes(self) -> np.ndarray:
-        """(len(ATTRIBUTES),) ints: what is known of the picture; nothing is, but that, of an invisible shape."""
+        """`(len(ATTRIBUTES),)` ints; of an invisible shape only the first, `visible`, is known."""
         if self.opacity < _INVISIBLE_BELOW:
             return np.array([0] + [_UNKNOWABLE] * (len(ATTRIBUTES) - 1))
         size = int(np.searchsorted(list(SIZES.values()), self.radius, side="right"))
@@ -126,7 +126,7 @@ def draw_still(rng: np.random.Generator) -> Still:
 
 
 def render_still(still: Still, size: int = 64) -> np.ndarray:
-    """Paints a picture: (size, size, 3) uint8, the same every time."""
+    """Paints a picture, `(size, size, 3)` uint8; the same every time."""
     picture = paint_background(still.background, np.zeros(1), np.zeros(1), size)
     things: list[Distractor | Still] = [*still.distractors, still]
     for thing in things:
@@ -137,7 +137,7 @@ def render_still(still: Still, size: int = 64) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence, and what it claims: `claims` is like `Still.attributes`, -1 where nothing is said."""
+    """A sentence and its claims, which are laid out as `Still.attributes`; -1 where the sentence claims nothing."""
 
     text: str
     claims: np.ndarray
@@ -179,7 +179,7 @@ def _describe_place(rng: np.random.Generator, cells: np.ndarray, grid: int, say_
 
 
 def draw_caption(rng: np.random.Generator, still: Still) -> Caption:
-    """Writes something true of a picture: each of its attributes is named or left out at random."""
+    """Writes a caption that is true of a picture; it names or leaves out each attribute at random."""
     attributes = still.attributes
     claims = np.full(len(ATTRIBUTES), _UNCLAIMED)
     claims[0] = attributes[0]
@@ -203,7 +203,7 @@ def draw_caption(rng: np.random.Generator, still: Still) -> Caption:
 
 
 def full_caption(still: Still) -> Caption:
-    """The one sentence that says all of a visible still, its place on the grid of five: for measuring retrieval."""
+    """The caption, for retrieval, of every attribute of a visible still; its place is that on the grid of five."""
     attributes = still.attributes
     if not attributes[0]:
         raise ValueError("an invisible shape cannot be described")
@@ -215,14 +215,15 @@ def full_caption(still: Still) -> Caption:
 
 
 def caption_is_true(attributes: np.ndarray, claims: np.ndarray) -> np.ndarray:
-    """Which caption is true of which picture.
+    """
+    Which caption is true of which picture.
 
     Args:
-        attributes: (N, len(ATTRIBUTES)) of N pictures.
-        claims: (M, len(ATTRIBUTES)) of M captions.
+        attributes: `(N, len(ATTRIBUTES))` of N pictures.
+        claims: `(M, len(ATTRIBUTES))` of M captions.
 
     Returns:
-        (N, M) bool.
+        `(N, M)` bool.
     """
     claims = claims[None]
     return ((claims == _UNCLAIMED) | (attributes[:, None] == claims)).all(axis=-1)

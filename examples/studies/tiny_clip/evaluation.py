@@ -1,7 +1,8 @@
-"""How sharp a CLIP sees stills: zero-shot recognition of each attribute, retrieval, and linear probes.
+"""
+How well a CLIP recognises stills: zero-shot accuracy of each attribute, retrieval of captions, and linear probes.
 
-The probes matter most for what follows: prompts learn motion from frozen features, so a frame's place, size and
-opacity must be readable from them, and not only from the last layer: prompts act on the layers before it.
+The probes matter most for Vita-CLIP. Prompts learn motion from frozen features, so place, size and opacity of a frame
+must be readable from the features, and from those of the early layers too: prompts act on every layer.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import CLIPModel, CLIPTokenizer
-
-from vita_clip_hf.demo.stills import (
+from tiny_clip.stills import (
     ATTRIBUTES,
     COLOR_NAMES,
     OPACITY_WORDS,
@@ -24,6 +23,7 @@ from vita_clip_hf.demo.stills import (
     caption_is_true,
     full_caption,
 )
+from transformers import CLIPModel, CLIPTokenizer
 
 _PROMPTS: dict[str, list[str]] = {
     "shape": [f"a {shape}" for shape in SHAPE_NAMES],
@@ -36,7 +36,7 @@ _PROMPTS: dict[str, list[str]] = {
 
 
 def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
-    """Unit embeddings (len(texts), projection_dim) of texts."""
+    """Unit embeddings of texts, `(len(texts), projection_dim)`."""
     tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
     features = model.text_projection(model.text_model(**tokens).pooler_output)
     return torch.nn.functional.normalize(features.float(), dim=-1)
@@ -44,7 +44,7 @@ def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str]
 
 @torch.no_grad()
 def embed_pictures(model: CLIPModel, pixel_values: torch.Tensor, batch_size: int = 256) -> tuple[torch.Tensor, list]:
-    """Unit embeddings (N, projection_dim), and the class token after each layer, (N, hidden_size) a layer."""
+    """Unit embeddings `(N, projection_dim)`, and the class token after each layer, each `(N, hidden_size)`."""
     embeds, layers = [], []
     for batch in pixel_values.split(batch_size):
         output = model.vision_model(batch, output_hidden_states=True)
@@ -54,11 +54,12 @@ def embed_pictures(model: CLIPModel, pixel_values: torch.Tensor, batch_size: int
 
 
 def linear_fit(features: torch.Tensor, targets: torch.Tensor, penalty: float = 1e-3) -> list[float]:
-    """R squared, on the second half of the rows, of a ridge regression fitted on the first half.
+    """
+    R squared, on the second half of the rows, of a ridge regression fitted on the first half.
 
     Args:
-        features: (N, D).
-        targets: (N, K).
+        features: `(N, D)`.
+        targets: `(N, K)`.
         penalty: ridge penalty per row, for standardised features.
 
     Returns:
@@ -78,17 +79,19 @@ def linear_fit(features: torch.Tensor, targets: torch.Tensor, penalty: float = 1
 def evaluate_tiny_clip(
     model: CLIPModel, tokenizer: CLIPTokenizer, pixel_values: torch.Tensor, stills: Sequence[Still]
 ) -> dict[str, float]:
-    """Measures a CLIP on stills it has not seen.
+    """
+    Measures a CLIP on stills that it was not trained on.
 
     Args:
         model, tokenizer: the CLIP.
-        pixel_values: (N, 3, H, W), the stills as the model's image processor gives them.
+        pixel_values: `(N, 3, H, W)`, the stills as the model's image processor gives them.
         stills: the N stills; invisible ones are left out.
 
     Returns:
-        Zero-shot accuracy by attribute (`zero_shot/shape`, ...; `zero_shot/place` is both axes right, of 25),
-        `retrieval/top1` and `top5` of full captions among all N, and R squared of linear probes for x, y, radius and
-        opacity, from the embedding (`probe/x`) and from the class token after each layer but the last (`probe/x@1`).
+        Zero-shot accuracy by attribute (`zero_shot/shape`, ...; `zero_shot/place`: both axes, of 25 places);
+        `retrieval/top1` and `top5` of full captions among all visible stills; R squared of linear probes for x, y,
+        radius and opacity, of the embedding (`probe/x`) and of the class token after each layer but the last
+        (`probe/x@1`); and the number of stills, `visible`.
     """
     was_training = model.training
     model.eval()
@@ -100,7 +103,7 @@ def evaluate_tiny_clip(
         chosen = (embeds @ embed_texts(model, tokenizer, prompts).T).argmax(-1).numpy()
         right[name] = chosen == attributes[:, ATTRIBUTES.index(name)]
     right["place"] = right.pop("x5") & right.pop("y5")
-    figures = {f"zero_shot/{name}": float(hits.mean()) for name, hits in right.items()}
+    figures = {"visible": len(keep), **{f"zero_shot/{name}": float(hits.mean()) for name, hits in right.items()}}
 
     captions = [full_caption(still) for still in stills]
     truth = torch.from_numpy(caption_is_true(attributes, np.stack([caption.claims for caption in captions])))

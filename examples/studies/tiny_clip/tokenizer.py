@@ -1,6 +1,7 @@
-"""The tiny CLIP's tokenizer: CLIP's own kind of byte-level BPE, with a vocabulary of Motion Shapes' English.
+"""
+The tiny CLIP's tokenizer: CLIP's byte-level BPE with a vocabulary of Motion Shapes' English.
 
-Any text can be written in it: a word it does not know falls apart into pieces, at worst into bytes.
+It encodes any text: an unknown word becomes several tokens, in the worst case one for each byte.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ START_OF_TEXT, END_OF_TEXT = "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 1000, max_length: int = 77) -> CLIPTokenizer:
-    """Trains a tokenizer.
+    """
+    Trains a tokenizer.
 
     Args:
-        texts: the English to learn words from; how often a word comes decides how soon it gets a token of its own.
+        texts: the English to learn words from; frequent words get a token of their own first.
         vocab_size: tokens at most; 514 are bytes and the two special tokens.
-        max_length: tokens to which a text is cut when cutting is asked for.
+        max_length: the tokenizer's `model_max_length`.
 
     Returns:
-        A `CLIPTokenizer`, laid out like CLIP's: bytes, bytes that end a word, merges, start and end of text.
+        A `CLIPTokenizer` in CLIP's order: bytes, bytes that end a word, merges, start and end of text.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + END_OF_WORD for letter in alphabet)]
@@ -38,7 +40,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1000, max_length: in
 
 def _train_merges(texts: Iterable[str], alphabet: list[str], vocab_size: int) -> list[tuple[str, str]]:
     learner = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
-    # Splits words as CLIPTokenizer does, for the plain text that captions are.
+    # Captions are plain text, in which this finds the same words as CLIPTokenizer.
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]

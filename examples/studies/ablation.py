@@ -1,0 +1,59 @@
+"""The paper's ablation on Motion Shapes: which prompt brings what, over several seeds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from study import Figures, MotionShapes, Runs, Study, markdown_table, run_on_motion_shapes
+
+from vita_clip_hf.demo.evaluation import evaluate_frozen_clip, evaluate_vita_clip
+from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.demo.splits import TEST, UNSEEN_LOOKS
+
+NAME, SEEDS = "ablation", (0, 1, 2)
+RECIPE = Recipe(steps=600)  # eighteen trainings, which are compared with each other: each shorter than the demo's
+OFF = {"use_summary_token": False, "use_global_prompts": False, "use_local_prompts": False}
+# The paper's rows add one kind of prompt after the other; then each kind alone, beside the contexts.
+ROWS: dict[str, dict[str, Any]] = {
+    "frozen CLIP, zero-shot": {"frozen": True},
+    "contexts only": OFF,
+    "+ global": {**OFF, "use_global_prompts": True},
+    "+ global + local": {**OFF, "use_global_prompts": True, "use_local_prompts": True},
+    "+ global + local + summary": dict.fromkeys(OFF, True),
+    "+ local alone": {**OFF, "use_local_prompts": True},
+    "+ summary alone": {**OFF, "use_summary_token": True},
+}
+COLUMNS = {
+    "top-1": (TEST, "top_1"),
+    "within reversed pairs": (TEST, "within_pairs"),
+    "top-1, unseen shapes and colours": (UNSEEN_LOOKS, "top_1"),
+}
+
+
+def build_study(shapes: MotionShapes) -> Study:
+    def measure(prompts: dict[str, Any], seed: int, folder: Path) -> Figures:
+        if prompts.get("frozen"):
+            evaluations = evaluate_frozen_clip(shapes.splits, shapes.processor)
+        else:
+            model, _ = shapes.train(folder, seed, prompts)
+            evaluations = evaluate_vita_clip(model, shapes.splits, shapes.processor)
+        return {name: evaluation.figures() for name, evaluation in evaluations.items()}
+
+    return Study(NAME, ROWS, measure, format_table, shapes.settings())
+
+
+def format_table(runs: Runs) -> str:
+    """Mean and standard deviation over seeds, in percent."""
+
+    def cells(figures: list[Figures]) -> Iterator[str]:
+        for split, name in COLUMNS.values():
+            values = [100 * of_seed[split][name] for of_seed in figures]
+            spread = stdev(values) if len(values) > 1 else 0.0
+            yield f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread else "")
+
+    return markdown_table(["prompts", *COLUMNS], [[row, *cells(figures)] for row, figures in runs.items()])
+
+
+if __name__ == "__main__":
+    run_on_motion_shapes(NAME, __doc__, build_study, RECIPE, SEEDS)

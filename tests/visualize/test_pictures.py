@@ -1,0 +1,50 @@
+"""Pictures: PNG files that appear whole, and matplotlib only where one is drawn."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vita_clip_hf import visualize
+from vita_clip_hf.visualize import draw_confusion_matrix, draw_film_strip, draw_loss_curves, draw_training_curve
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+LABELS = ["moving left", "moving right"]
+LOGITS = torch.tensor([[2.0, 1.0], [0.5, 3.0], [1.0, 0.0]])
+PICTURES = {
+    "training curve": lambda path: draw_training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}], path),
+    "training curve with accuracies": lambda path: draw_training_curve(
+        [{"step": 1, "loss": 2.0}, {"step": 1, "eval_top_1": 0.4}], path
+    ),
+    "loss curves": lambda path: draw_loss_curves({"one": [(1, 2.0), (2, 1.0)], "two": [(1, 2.1), (2, 0.9)]}, path),
+    "confusion matrix": lambda path: draw_confusion_matrix(torch.tensor([[0.9, 0.1], [0.0, 1.0]]), LABELS, path),
+    "film strip": lambda path: draw_film_strip(
+        torch.zeros(3, 4, 3, 16, 16, dtype=torch.uint8), ["moving left"] * 3, {"CLIP": LOGITS}, LABELS, path
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_one_whole_png_file(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    PICTURES[name](tmp_path / "picture.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["picture.png"]
+    assert (tmp_path / "picture.png").read_bytes().startswith(PNG_START)
+
+
+def test_no_module_imports_matplotlib_before_a_picture_is_drawn():
+    sources = [path.read_text(encoding="utf-8") for path in Path(visualize.__file__).parent.glob("*.py")]
+    at_once = [
+        node for source in sources for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert at_once
+    assert not any("matplotlib" in ast.unparse(node) for node in at_once)
+
+
+def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"vita-clip-hf\[demo\]"):
+        PICTURES["loss curves"](tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
