@@ -1,0 +1,8 @@
+"""Models under evaluation, behind one small interface."""
+
+from .clip_mean import ClipMean
+from .interface import VideoFeatures, VideoTextModel
+from .vita_clip import VitaClip
+from .x_clip import XClip, XClipVideoFeatures
+
+__all__ = ["ClipMean", "VideoFeatures", "VideoTextModel", "VitaClip", "XClip", "XClipVideoFeatures"]

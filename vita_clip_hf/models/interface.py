@@ -1,0 +1,118 @@
+"""What evaluation asks of a model that compares videos with texts."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..modeling.modeling_vita_clip import scaled_cosine
+from ..modeling.zero_shot_vita_clip import VIDEO_TEMPLATES, embed_labels
+
+TEXT_CHUNK = 512  # texts encoded at once, which bounds memory
+
+
+@dataclass
+class VideoFeatures:
+    """
+    Args:
+        frame_embeds: of each frame, `(B, T, D')`, not normalised.
+        video_embeds: of each clip, `(B, D')`, not normalised.
+    """
+
+    frame_embeds: torch.Tensor
+    video_embeds: torch.Tensor
+
+
+class VideoTextModel(ABC):
+    """
+    A model that compares clips with texts. Texts are encoded once for a set of labels. `logits` is a step of its own,
+    because a model's text may depend on the video (X-CLIP). A subclass of [`VideoFeatures`] carries what a model needs
+    for it.
+
+    Args:
+        model: a model of transformers; `model.get_text_features` embeds texts.
+        tokenizer: of the model; needed for texts and labels only.
+    """
+
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase | None = None):
+        self.model, self._tokenizer = model, tokenizer
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Raises `ValueError` if there is none."""
+        if self._tokenizer is None:
+            raise ValueError(f"{type(self.model).__name__} was given no tokenizer, which texts need.")
+        return self._tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return self.model.logit_scale.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of normalised pixels."""
+        return self.model.dtype
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """
+        Embeds whole texts, which may repeat.
+
+        Args:
+            texts: of any kind, such as captions.
+
+        Returns:
+            `(C, D')`, not normalised.
+
+        Raises:
+            ValueError: a text is too long, or the model has no tokenizer.
+        """
+        embeds = []
+        for start in range(0, len(texts), TEXT_CHUNK):
+            tokens = self.tokenizer(list(texts[start : start + TEXT_CHUNK]), padding=True, return_tensors="pt")
+            embeds.append(self.model.get_text_features(**tokens.to(self.device)).pooler_output)
+        return torch.cat(embeds)
+
+    def encode_labels(self, labels: Sequence[str], templates: Sequence[str] = VIDEO_TEMPLATES) -> torch.Tensor:
+        """
+        Embeds class names in hand-written templates: the mean over the templates.
+
+        Args:
+            labels: distinct names; underscores are read as spaces.
+            templates: each with one `{}` for the name.
+
+        Returns:
+            `(C, D')`.
+
+        Raises:
+            ValueError: labels are empty or repeated, a template has no `{}`, or a text is too long.
+        """
+        return embed_labels(self.model, self.tokenizer, labels, templates)
+
+    def encode_classes(self) -> torch.Tensor:
+        """
+        Embeds the classes that the model was trained on, `(C, D')`.
+
+        Raises:
+            ValueError: the model has no classes of its own.
+        """
+        raise ValueError(f"{type(self.model).__name__} has no classes of its own: name labels to compare with.")
+
+    @abstractmethod
+    def encode_videos(self, pixel_values: torch.Tensor) -> VideoFeatures:
+        """Embeds normalised clips `(B, T, 3, H, W)`."""
+
+    @abstractmethod
+    def logits(self, video: VideoFeatures, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Compares B clips with C texts, `(C, D')` of any length: `(B, C)`, float32."""
+
+
+def cosine_logits(video: VideoFeatures, text_embeds: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:
+    """exp(logit_scale) * cos(video, text) of features of any length, `(B, C)`, float32."""
+    text_embeds = text_embeds.to(video.video_embeds.device)
+    normalize = torch.nn.functional.normalize
+    return scaled_cosine(normalize(video.video_embeds, dim=-1), normalize(text_embeds, dim=-1), logit_scale)
