@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .benchmark import add_parser as add_benchmark
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, or 1 after an error that the user can mend."""
@@ -36,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_convert(commands)
     _add_data(commands)
-    _add_benchmark(commands)
+    add_benchmark(commands)
     return parser
 
 
@@ -204,14 +206,6 @@ def _run_data_check(options: argparse.Namespace) -> None:
     print(f"{report.summary}. Report: {options.out / 'report.txt'}, cleaned list: {cleaned}")
     if not report.usable:
         raise OSError(f"{options.list}: none of its {report.num_listed} videos is usable; see {options.out}")
-
-
-def _add_benchmark(commands: argparse._SubParsersAction) -> None:
-    from .benchmark.arguments import add_arguments, run_with
-
-    parser = commands.add_parser("benchmark", help="how fast it is, beside CLIP, X-CLIP and the plain equations")
-    add_arguments(parser)
-    parser.set_defaults(run=run_with)
 
 
 if __name__ == "__main__":
