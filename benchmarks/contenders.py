@@ -11,7 +11,7 @@ from transformers import CLIPModel, XCLIPConfig, XCLIPModel
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.convert import vita_clip_to_original
 from vita_clip_hf.models import ClipMean, VideoFeatures, VideoTextModel, VitaClip, XClip
-from vita_clip_hf.models.vita_clip import cosine_logits
+from vita_clip_hf.models.interface import cosine_logits
 
 from .sizes import Settings, padded_texts, vita_config
 
