@@ -3,8 +3,9 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BIN := .venv/bin
 TYPES := build/types
+MACHINE ?= cpu
 
-.PHONY: help install demo test test-oldest lint types ci clean
+.PHONY: help install demo test benchmark test-oldest lint types ci clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,6 +19,9 @@ demo: install ## teach a tiny CLIP motion by prompts alone, on the CPU; results 
 test: install ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+benchmark: install ## measure docs/performance.md anew: half an hour on two quiet cores
+	$(BIN)/python -m benchmarks all --out docs/performance/$(MACHINE).json --render docs/performance.md
+
 test-oldest: .venv-oldest/.installed ## run the tests with the oldest supported versions
 	.venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
 
@@ -30,7 +34,8 @@ types: install ## check types
 	rm -rf $(TYPES)
 	mkdir -p $(TYPES)/vita_clip_hf
 	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(TYPES)/vita_clip_hf/
-	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf
+	ln -s $(CURDIR)/benchmarks $(TYPES)/
+	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf -p benchmarks
 
 ci: ## everything that must pass before a change is merged
 	.ci/run

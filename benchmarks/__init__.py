@@ -1,0 +1,1 @@
+"""Speed and memory of Vita-CLIP beside CLIP, X-CLIP and the plain equations; `python -m benchmarks --help`."""

@@ -1,0 +1,45 @@
+"""The programs from their command lines to their files, on a model so small that all of it takes seconds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import read_tables
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(*command: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_cases_are_measured_kept_and_rendered(tmp_path):
+    pytest.importorskip("av")
+    page, results = tmp_path / "page.md", tmp_path / "page" / "machine.json"
+    page.write_text("<!-- tables -->\n<!-- end -->\n")
+    cases = ["forward", "growth-batch", "growth-classes", "growth-size", "files", "profile"]
+    options = ["--quick", "--rounds", "1", "--dtype", "float32", "--no-memory", "--workers", "0"]
+    options += ["--contenders", "vita", "--out", str(results), "--render", str(page)]
+    finished = run("-m", "benchmarks", *cases, *options)
+    assert finished.returncode == 0, finished.stderr
+    tables = read_tables(results)
+    assert [table["key"].partition("-tiny")[0] for table in tables] == cases
+    assert [len(table["rows"]) for table in tables] == [2, 3, 3, 2, 3, 12]  # with the matrix product
+    assert page.read_text().count("### ") == len(cases)
+    assert sum(entry["share"] for entry in tables[-1]["rows"]) <= 1
+
+
+def test_two_environments_take_turns():
+    finished = run("benchmarks/against.py", sys.executable, "--quick", "--rounds", "2", "--cases", "forward", "train",
+                   "--dtype", "float32", "--cpu-kernels")  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    names = [line[:32].strip() for line in finished.stdout.splitlines()[1:]]
+    assert names == ["forward float32", "forward float32, CPU kernels", "train float32", "train float32, CPU kernels"]
+
+
+def test_an_unknown_case_is_an_error_that_names_the_known_ones():
+    finished = run("-m", "benchmarks", "speed")
+    assert finished.returncode == 2
+    assert "unknown case 'speed'; expected one of forward" in finished.stderr
