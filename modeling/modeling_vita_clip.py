@@ -85,6 +85,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     """
 
     config: VitaClipConfig
+    class_features: torch.Tensor | None
     main_input_name = "pixel_values"
     accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer is to average it over accumulation
 
