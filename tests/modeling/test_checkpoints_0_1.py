@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tolerance import assert_computed_equal, assert_stored_equal
 from transformers import AutoModel, AutoTokenizer
 
 from vita_clip_hf import VitaClipModel
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints_0_1"
-# Of logits up to 19. Weights are compared bit by bit; what is computed from them rounds as the processor does.
-TOLERANCE = 5e-5
 
 
 def stored_tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -36,13 +35,11 @@ def stored_tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ["adapter_int8", "full_float32"])
 def test_every_tensor_is_bit_equal_and_logits_are_the_same(name, cls):
     model = cls.from_pretrained(FOLDER / name).eval()
-    stored, loaded = stored_tensors(FOLDER / name), model.state_dict()
-    assert loaded.keys() == stored.keys()
-    assert [key for key, tensor in stored.items() if not torch.equal(loaded[key], tensor)] == []
+    assert_stored_equal(model.state_dict(), stored_tensors(FOLDER / name))
     expected = load_file(FOLDER / name / "expected.safetensors")
     with torch.no_grad():
         logits = model(expected["pixel_values"].float()).logits_per_video
-    torch.testing.assert_close(logits, expected["logits"], atol=TOLERANCE, rtol=0)
+    assert_computed_equal(logits, expected["logits"])
 
 
 def test_what_is_saved_again_is_what_was_stored(tmp_path):
@@ -50,8 +47,7 @@ def test_what_is_saved_again_is_what_was_stored(tmp_path):
     before, after = (
         load_file(folder / "model.safetensors") for folder in (FOLDER / "full_float32", tmp_path / "full")
     )
-    assert before.keys() == after.keys()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert_stored_equal(after, before)
 
 
 def test_prompts_may_be_begun_on_their_base():

@@ -11,11 +11,10 @@ from tolerance import assert_computed_equal
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
-from transformers.models.clip.modeling_clip import CLIPMLP
 from transformers.utils import is_torchao_available
 from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt
 from vita_clip_hf.modeling.checkpoint_vita_clip import load_adapter_weights
-from vita_clip_hf.modeling.layers_vita_clip import QuickGELU
+from vita_clip_hf.modeling.cpu_vita_clip import FoldedMLP, use_cpu_kernels
 
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
@@ -101,14 +100,14 @@ def test_without_quantization_nothing_is_kept_in_float32(checkpoints):
     assert {weight.dtype for weight in model.parameters()} == {torch.float16}
 
 
-def test_the_mlp_reaches_quantized_products_by_their_modules(checkpoints):
+def test_the_cpu_kernels_call_quantized_layers_as_they_are(checkpoints):
     model = load(checkpoints / "adapter", "int8 dynamic")
+    tokens = torch.randn(1, 2, model.config.vision_config.hidden_size)
+    expected = model.vision_model.encoder.layers[0].mlp(tokens)
+    use_cpu_kernels(model)
     mlp = model.vision_model.encoder.layers[0].mlp
-    assert isinstance(mlp, CLIPMLP)
-    assert type(mlp.activation_fn) is QuickGELU
-    assert not mlp._can_fold_slope(torch.randn(1, 2, model.config.vision_config.hidden_size))
-    plain = VitaClipModel.from_pretrained(checkpoints / "adapter").vision_model.encoder.layers[0].mlp
-    assert plain._can_fold_slope(torch.randn(1, 2, model.config.vision_config.hidden_size))
+    assert isinstance(mlp, FoldedMLP)
+    assert torch.equal(mlp(tokens), expected)
 
 
 def test_weights_take_a_quarter_and_scales_are_counted(checkpoints):
