@@ -1,16 +1,18 @@
 """The demo on very little data: every step of the story, on the real path, in seconds."""
 
+import argparse
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.data import DecodedClips
-from vita_clip_hf.demo import story
+from vita_clip_hf.demo import command, story
 from vita_clip_hf.demo.evaluation import Evaluation
 from vita_clip_hf.demo.motion_shapes import MOTIONS
-from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.demo.recipe import LONG, QUICK, STANDARD, Recipe
 from vita_clip_hf.demo.splits import Split
 
 SMALL = Recipe(
@@ -67,3 +69,14 @@ def test_the_evaluation_says_how_often_each_pair_is_told_apart():
     figures = Evaluation(logits, split).figures()
     assert figures["each_pair"] == {"left / right": 0.5}
     assert figures["top_1"] == 0.5
+
+
+@pytest.mark.parametrize(("flags", "recipe"), [([], STANDARD), (["--quick"], QUICK), (["--long"], LONG)])
+def test_the_command_runs_the_recipe_that_its_options_name(flags, recipe, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(story, "run_demo", lambda *arguments: calls.append(arguments))
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["demo", *flags, "--output", str(tmp_path), "--seed", "3", "--num-workers", "1"])
+    options.run(options)
+    assert calls == [(tmp_path, replace(recipe, seed=3), 1)]

@@ -18,7 +18,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def describe_environment() -> dict[str, Any]:
-    """The libraries' versions, and the device."""
+    """The libraries' versions, the device, and the precision of trainings that name none."""
     return {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
