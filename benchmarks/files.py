@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from torch.utils.data import DataLoader
 
 from vita_clip_hf import VitaClipVideoProcessor
-from vita_clip_hf.data.clips import ProcessedClips, collate_clips
+from vita_clip_hf.data.clips import collate_clips
 from vita_clip_hf.data.normalization import PixelNormalization
+from vita_clip_hf.data.video_views import VideoViews
 
 from .contenders import build, specialise
 from .measure import time_in_turns
@@ -55,9 +57,11 @@ def measure_files(
     sides = {"height": side, "width": side}
     processor = VitaClipVideoProcessor(num_frames=settings.frames, size={"shortest_edge": side}, crop_size=sides)
     chosen = [str(path) for path in islice(cycle(videos), clips)]
+    features = Features({"video": Value("string"), "label": ClassLabel(names=["any"])})
+    files = Dataset.from_dict({"video": chosen, "label": [0] * clips}, features)
     loaders = {
         count: DataLoader(
-            ProcessedClips(chosen, [0] * clips, processor),
+            VideoViews(files, processor),
             batch_size=settings.batch,
             num_workers=count,
             collate_fn=collate_clips,

@@ -110,7 +110,10 @@ def measure(
         if not video.is_file():
             raise FileNotFoundError(f"{video}: no such file")
     place = _device(device)
-    loaded = VitaClipModel.from_pretrained(model, dtype=getattr(torch, dtype)).eval().to(place)
+    try:
+        loaded = VitaClipModel.from_pretrained(model, dtype=getattr(torch, dtype)).eval().to(place)
+    except OSError as error:
+        raise OSError(f"{model} cannot be loaded as a checkpoint: {error}") from error
     if loaded.config.label_token_ids is None:
         raise ValueError(f"{model} has no classes of its own; expected an adapter or a checkpoint of Vita-CLIP.")
     if cpu_kernels:
