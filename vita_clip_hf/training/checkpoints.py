@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def seal_checkpoint(folder: str | os.PathLike) -> None:
-    """Lists the checkpoint's files with size and checksum, after the disk has them: from now on it counts as whole."""
+    """Lists the checkpoint's files with size and checksum once the disk has them. From then on it counts as whole."""
     folder = Path(folder)
     files = {}
     for path in _files_of(folder):
@@ -54,7 +54,7 @@ def find_damage(folder: str | os.PathLike) -> str | None:
 
 def find_last_checkpoint(output_dir: str | os.PathLike) -> str | None:
     """
-    The newest whole checkpoint of a run; each newer one that is damaged is named in a warning.
+    The newest whole checkpoint of a run. A warning names each newer one that is damaged.
 
     Args:
         output_dir: the run's folder.

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by torch's profiler."""
+"""The time of a training step, operation by operation, by torch's profiler."""
 
 from pathlib import Path
 from typing import Any
