@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..modeling.adapter_file_vita_clip import written_whole
+
 logger = logging.getLogger(__name__)
 
 REPORT = "skipped_videos.json"
@@ -85,9 +87,9 @@ def write_report(folder: str | Path) -> Path | None:
         reasons |= read_skipped(path)
     if not reasons:
         return None
-    report, temporary = folder / REPORT, folder / f".{REPORT}"
+    report = folder / REPORT
     entries = [{"video": video, "reason": reason} for video, reason in sorted(reasons.items())]
-    temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(report)
+    with written_whole(report) as path:
+        path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     logger.warning(f"{len(entries)} videos could not be read and were replaced by others; they are in {report}.")
     return report
