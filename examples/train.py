@@ -5,7 +5,7 @@ Trains Vita-CLIP on any data set of labelled videos, on one device or on many ma
     accelerate launch examples/train.py examples/configs/k400_b16_8f.yaml --train k400/train.csv --output_dir k400
     accelerate launch --config_file examples/accelerate/ddp_8.yaml examples/train.py examples/configs/ssv2_b16_8f.yaml
 
-`--help` explains the settings. What it does is `vita_clip_hf.training.run.run_training`.
+`--help` explains the settings. `vita_clip_hf.training.run.run_training` does the work.
 """
 
 import sys

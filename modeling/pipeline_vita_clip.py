@@ -108,7 +108,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 window ends with the video; the only one of a video that is shorter than a window is the whole video.
             average_windows (`bool`, defaults to `False`): return the mean of the windows' scores, in place of each
                 window's.
-            fps (`float`, *optional*): frames per second, where the video does not say: of frames in memory.
+            fps (`float`, *optional*): frames per second of frames in memory, or in place of a file's own.
             videos_kwargs (`dict`, *optional*): settings of the video processor for this call, such as `num_frames`,
                 `sampling`, `num_temporal_views`.
             batch_size (`int`, defaults to 1): videos, or windows, that pass the model at once.
@@ -216,7 +216,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         top_k: int | None = None,
         average_windows: bool = False,
     ) -> list[dict[str, Any]]:
-        """The outputs of a video's windows, or its only output, to what the pipeline returns."""
+        """The result for a video, from the outputs of its windows or from its only output."""
         labels = self.model.config.label_names if candidate_labels is None else candidate_labels
         logits = torch.cat([output["logits"] for output in model_outputs]).float()
         if average_windows or model_outputs[0]["span"] is None:
@@ -271,9 +271,9 @@ class _Frames:
 
 def window_bounds(num_frames: int, fps: float, window_seconds: float, stride_seconds: float) -> list[tuple[int, int]]:
     """
-    The windows of a video as `(first frame, frame after the last)`, all of the same length and covering the video
-    where `stride_seconds` is no longer than `window_seconds`: one starts every `stride_seconds`, and where the last of
-    them would reach beyond the end it ends there instead. A video that is shorter than a window is one window.
+    The windows of a video as `(first frame, frame after the last)`, all of the same length. One starts every
+    `stride_seconds`; the last one ends with the video. They cover it if `stride_seconds` is no longer than
+    `window_seconds`. A video that is shorter than a window is one window.
     """
     length = max(1, round(window_seconds * fps))
     if num_frames <= length:

@@ -141,7 +141,7 @@ def test_the_file_list_is_written_last(clip, tmp_path, monkeypatch):
     flush = checkpoints._flush
     monkeypatch.setattr(checkpoints, "_flush", lambda path: (flushed.append(path.name), flush(path)))
     trained(clip, tmp_path, max_steps=2)
-    assert flushed[-1] == f".{FILE_LIST}"
+    assert flushed[-1] == FILE_LIST
     assert {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"} <= set(flushed[:-1])
 
 

@@ -1,4 +1,4 @@
-"""What the Trainer offers beside the recipe: each option does what it says, and nothing where it is off."""
+"""The Trainer's options beside the recipe: each does its work, and nothing if it is off."""
 
 import json
 from pathlib import Path
@@ -103,7 +103,7 @@ def test_mixed_labels_say_what_is_in_a_clip(mixup, cutmix):
         torch.testing.assert_close(mixed[:, 0], mixed[:, 1])  # every frame alike
         seen.add(round(shares.diag()[0].item(), 3))
     assert len(seen) > 2
-    assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's draws change
+    assert torch.equal(torch.random.get_rng_state(), before)  # the global generator is untouched
 
 
 def test_no_mixing_touches_nothing():

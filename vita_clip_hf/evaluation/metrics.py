@@ -88,7 +88,7 @@ def within_pairs_accuracy(
 
 
 def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How often clips of class i are given class j, `(C, C)`, rows summing to 1 where a class has clips."""
+    """The share of clips of class i that are given class j, `(C, C)`. A row sums to 1 if the class has clips."""
     num_classes = logits.shape[-1]
     cells = labels * num_classes + logits.argmax(-1)
     counts = torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).float()

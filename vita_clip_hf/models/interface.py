@@ -1,4 +1,4 @@
-"""What evaluation asks of a model that compares videos with texts."""
+"""The interface of a model under evaluation, which compares videos with texts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class VideoFeatures:
 class VideoTextModel(ABC):
     """
     A model that compares clips with texts. Texts are encoded once for a set of labels. `logits` is a step of its own,
-    because a model's text may depend on the video (X-CLIP). A subclass of [`VideoFeatures`] carries what a model needs
-    for it.
+    because a model's text may depend on the video (X-CLIP). A subclass of [`VideoFeatures`] carries the features that
+    it then needs.
 
     Args:
         model: a model of transformers; `model.get_text_features` embeds texts.

@@ -10,8 +10,8 @@ from transformers import TrainingArguments
 class VitaClipTrainingArguments(TrainingArguments):
     """
     transformers' [`TrainingArguments`] with the released supervised recipe as defaults: 30,000 steps of 256 clips,
-    AdamW with learning rate 4e-4 and weight decay 0.05, cosine to 0 without warm-up, gradients not clipped. What is
-    added is for clips and prompts.
+    AdamW with learning rate 4e-4 and weight decay 0.05, cosine to 0 without warm-up, gradients not clipped. The
+    added settings are for clips and prompts.
     """
 
     learning_rate: float = field(default=4e-4, metadata={"help": "AdamW's learning rate at the start."})
@@ -79,8 +79,8 @@ class VitaClipTrainingArguments(TrainingArguments):
     @property
     def device(self) -> torch.device:
         """
-        Where the model and its batches lie. Several processes on the CPU have it as `cpu:0`, onto which torch reads no
-        file, and transformers 5.17 reads the optimizer of a checkpoint onto this device: so here it is `cpu`.
+        The device of the model and its batches. For several processes on the CPU transformers gives `cpu:0`. torch
+        reads no file onto that, but transformers 5.17 reads the optimizer of a checkpoint onto it: here it is `cpu`.
         """
         device = super().device
         return torch.device("cpu") if device.type == "cpu" else device

@@ -11,6 +11,8 @@ import shutil
 import zlib
 from pathlib import Path
 
+from ..modeling.adapter_file_vita_clip import written_whole
+
 FILE_LIST = "checkpoint_files.json"  # written last: a checkpoint without it is not whole
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -18,16 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def seal_checkpoint(folder: str | os.PathLike) -> None:
-    """Lists the checkpoint's files with size and checksum, after the disk has them: from now on it counts as whole."""
+    """Lists the checkpoint's files with size and checksum once the disk has them. From then on it counts as whole."""
     folder = Path(folder)
     files = {}
     for path in _files_of(folder):
         _flush(path)
         files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "crc32": _checksum(path)}
-    temporary = folder / f".{FILE_LIST}"
-    temporary.write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
-    _flush(temporary)
-    temporary.replace(folder / FILE_LIST)
+    with written_whole(folder / FILE_LIST) as path:
+        path.write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
+        _flush(path)
 
 
 def find_damage(folder: str | os.PathLike) -> str | None:
@@ -54,7 +55,7 @@ def find_damage(folder: str | os.PathLike) -> str | None:
 
 def find_last_checkpoint(output_dir: str | os.PathLike) -> str | None:
     """
-    The newest whole checkpoint of a run; each newer one that is damaged is named in a warning.
+    The newest whole checkpoint of a run. A warning names each newer one that is damaged.
 
     Args:
         output_dir: the run's folder.
@@ -119,9 +120,7 @@ def remove_leftovers(output_dir: str | os.PathLike) -> None:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.rglob("*") if path.is_file() and path.name not in (FILE_LIST, f".{FILE_LIST}")
-    )
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE_LIST)
 
 
 def _checksum(path: Path) -> int:

@@ -7,10 +7,10 @@ from torchvision.transforms import v2
 
 class ClipMixing:
     """
-    Mixes each clip of a batch with another by torchvision's [`v2.MixUp`] or [`v2.CutMix`]; where both are on, each
-    batch takes one of them at random.
+    Mixes each clip of a batch with another by torchvision's [`v2.MixUp`] or [`v2.CutMix`]. If both are on, each batch
+    takes one of them at random.
 
-    What is drawn depends on the seed alone that each call is given, and on no state: a resumed run mixes alike.
+    The draws depend on the seed of a call alone, and on no state: a resumed run mixes alike.
 
     Args:
         num_classes: of the labels.

@@ -29,7 +29,7 @@ file, and be changed beside it: `vita-clip train k400_b16_8f.yaml --learning_rat
 with --resume_from_checkpoint auto. On several GPUs: `accelerate launch examples/train.py ...` with the same settings.
 """
 EPILOG = "These are the settings most runs need; --help-all shows the Trainer's others too."
-# Of transformers' arguments, those that --help shows.
+# The arguments of transformers that --help shows.
 COMMON = (
     "output_dir",
     "num_train_epochs",
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
 
 def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, VitaClipTrainingArguments]:
     """
-    Settings from the command line, on top of those of the file that may stand first.
+    Reads settings from the command line, and before them from the file that its first argument may name.
 
     Raises:
         OSError: the file cannot be read.
@@ -99,7 +99,7 @@ def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, Vi
         action.required = action.required and action.dest not in given
     flags = (argument.split("=")[0] for argument in arguments if argument.startswith("--"))
     typed = {flag.lstrip("-").replace("-", "_") for flag in flags}
-    for named in (typed, given.keys()):  # what is typed counts more than what the file says
+    for named in (typed, given.keys()):  # the command line comes before the file
         if "max_steps" in named:
             break
         if "num_train_epochs" in named:
@@ -110,7 +110,7 @@ def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, Vi
 
 
 def build_parser(prog: str, show_all: bool) -> HfArgumentParser:
-    """transformers' parser of all settings; the help leaves out what few runs need, unless `show_all`."""
+    """transformers' parser of all settings. Its help leaves out those that few runs need, unless `show_all`."""
     parser = HfArgumentParser(
         (ModelOptions, DataOptions, VitaClipTrainingArguments),
         prog=prog,
@@ -151,7 +151,7 @@ def read_settings(path: Path, known: Sequence[str]) -> dict[str, Any]:
 
 
 class _ShortHelp(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Paragraphs as they are written; no default where there is none."""
+    """Keeps paragraphs as they are written, and prints no empty default."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, "", []) else super()._get_help_string(action)

@@ -1,4 +1,4 @@
-"""How long training waits for clips: the share of time in which the device had nothing to do because of the input."""
+"""The share of time in which training waits for clips, and the device has nothing to do."""
 
 import time
 from collections.abc import Iterator

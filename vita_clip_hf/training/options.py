@@ -34,7 +34,7 @@ class BaseOptions:
             raise ValueError(f"base_dtype is {self.base_dtype!r}; expected one of {', '.join(BASE_DTYPES)}.")
 
     def prompt_fields(self) -> dict[str, Any]:
-        """What `VitaClipModel.from_pretrained` takes, beside the base."""
+        """The arguments of `VitaClipModel.from_pretrained` beside the base."""
         return {name: getattr(self, name) for name, _, _ in _prompt_options()}
 
 
@@ -62,14 +62,14 @@ ModelOptions: type[BaseOptions] = make_dataclass("ModelOptions", _prompt_options
 
 @dataclass
 class DataOptions:
-    """Which videos, how clips are taken from them, and what is evaluated on the way."""
+    """The videos, the way to take clips from them, and the sets to evaluate on."""
 
     train: str = _option(
-        "", "what to train on: a list, a folder of one folder per class, tar files, or a Hub data set"
+        "", "videos to train on: a list, a folder of one folder per class, tar files, or a Hub data set"
     )
     validation: str | None = _option(None, "videos to evaluate on, likewise; classes are those of --train")
-    train_split: str | None = _option(None, "split of what has several, such as train or train1")
-    validation_split: str | None = _option(None, "likewise, such as val or test1")
+    train_split: str | None = _option(None, "split of --train if it has several, such as train or train1")
+    validation_split: str | None = _option(None, "split of --validation, such as val or test1")
     format: str = _option("auto", "list, kinetics, ssv2, ucf101, hmdb51, folder, webdataset or hub; found out if auto")
     root: str | None = _option(None, "folder that video paths start from; the list's own if not given")
     class_names: str | None = _option(None, "file of class names in the order of their ids, or k400")
@@ -86,7 +86,7 @@ class DataOptions:
     )
     crop_scale_min: float = _option(0.08, "least share of a frame that a random crop keeps")
     horizontal_flip: bool | None = _option(
-        None, "mirror half of the clips; by default where no class tells left from right"
+        None, "mirror half of the clips; by default if no class tells left from right"
     )
     erasing_probability: float = _option(0.0, "of covering a box of a clip")
     on_bad_video: str = _option("raise", "raise stops at a video that cannot be read, skip takes another")

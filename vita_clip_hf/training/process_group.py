@@ -1,4 +1,4 @@
-"""How a training of several processes ends."""
+"""The end of a training of several processes."""
 
 import gc
 
@@ -7,11 +7,11 @@ from accelerate import PartialState
 
 def close_process_group() -> None:
     """
-    Leaves the group of processes, if there is one. To be called once no trainer is held any more.
+    Leaves the group of processes, if there is one. Call it when no trainer is held any more.
 
-    Left to the interpreter's end, the group's threads may outlive what they need, and the process aborts. What
-    DistributedDataParallel keeps of the group has to go before: it may be the last to hold it, and then waits for
-    those threads with Python's lock, for which they may be waiting themselves (seen with torch 2.11 and Gloo).
+    A group that is left to the interpreter's end has threads that may outlive the objects they use, and the process
+    aborts. `DistributedDataParallel` holds the group too, and has to be deleted first: as its last holder it would
+    wait for those threads while it has Python's lock, for which they may be waiting (torch 2.11 and Gloo).
     """
     gc.collect()  # trainers and their callbacks hold each other
     PartialState().destroy_process_group()

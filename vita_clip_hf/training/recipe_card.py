@@ -1,4 +1,4 @@
-"""What a published adapter's card says of its training."""
+"""The training in the card of a published adapter."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ def describe_training(
     base_dtype: torch.dtype = torch.float32,
 ) -> CardDetails:
     """
-    The card's details, with the recipe and the last evaluation as `training` where `details` has none.
+    The card's details. If `details` has no `training`, it is the recipe and the last evaluation.
 
     Args:
-        base_dtype: what the frozen CLIP was stored in.
+        base_dtype: of the frozen CLIP.
     """
     if "training" not in details:
         details = {**details, "training": {**_recipe(args, state, base_dtype), **_last_evaluation(state)}}

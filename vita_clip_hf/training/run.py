@@ -1,4 +1,4 @@
-"""From a list of videos to a trained adapter: what `examples/train.py` and `vita-clip train` do."""
+"""From a list of videos to a trained adapter: the work of `examples/train.py` and `vita-clip train`."""
 
 import logging
 import os
@@ -27,11 +27,11 @@ AUTO = "auto"
 
 def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
     """
-    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes where `args.push_to_hub` is set.
+    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes it if `args.push_to_hub` is set.
 
     Args:
         model, data, args: all settings; `args.resume_from_checkpoint` may be "auto": the newest whole checkpoint in
-            the output folder where there is one, else from the start.
+            the output folder if there is one, else from the start.
 
     Returns:
         The figures of training and of the last evaluation.
@@ -74,7 +74,7 @@ def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingAr
 
 
 def check_processes(args: VitaClipTrainingArguments) -> None:
-    """Raises `ValueError` where several processes were started that know nothing of each other."""
+    """Raises `ValueError` if several processes were started and are not in one group."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != args.world_size:
         raise ValueError(
@@ -84,12 +84,12 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
 
 
 def load_vita_clip(model: BaseOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
-    """What is to be trained, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
+    """The model to train, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
     vita_clip = VitaClipForVideoClassification.from_pretrained(
         model.base,
         id2label=dict(enumerate(names)),
         num_frames=num_frames,
-        dtype=torch.float32,  # whatever the checkpoint is stored in: small steps of a prompt are lost in less
+        dtype=torch.float32,  # in any case: a lower precision loses small steps of a prompt
         **({"attn_implementation": model.attn_implementation} if model.attn_implementation else {}),
         **model.prompt_fields(),
     )
@@ -99,10 +99,10 @@ def load_vita_clip(model: BaseOptions, names: list[str], num_frames: int) -> Vit
 
 def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
     """
-    Where to go on.
+    The checkpoint to go on from, if any.
 
     Raises:
-        ValueError: the output folder has checkpoints, and it was not said whether to go on from them.
+        ValueError: the output folder has checkpoints, and `args.resume_from_checkpoint` is not given.
     """
     if args.resume_from_checkpoint == AUTO:
         found = find_last_checkpoint(args.output_dir)
@@ -119,7 +119,7 @@ def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
 def build_training_clips(
     rows: Any, video_processor: BaseVideoProcessor, data: DataOptions, args: VitaClipTrainingArguments
 ) -> VideoClips | StreamedVideoClips:
-    """Clips of the rows, augmented; of a stream each process has its share."""
+    """Augmented clips of the rows. Of a stream each process has its share."""
     augmentation = None
     if data.augment:
         augmentation = build_clip_augmentation(
@@ -142,15 +142,15 @@ def build_training_clips(
         return VideoClips(rows, video_processor, **settings)
     shuffled = rows.shuffle(seed=args.seed, buffer_size=data.shuffle_buffer)
     shares = {"rank": args.process_index, "world_size": args.world_size}
-    # Endless, so that processes with unequal shares need not end together; `max_steps` says when to stop.
+    # Endless, so that processes with unequal shares need not end together: `max_steps` ends the training.
     return StreamedVideoClips(shuffled, video_processor, **settings, **shares, endless=True)
 
 
 def build_validation(data: DataOptions, names: list[str], video_processor: BaseVideoProcessor) -> VideoViews | None:
-    """All views of the validation videos; `None` where there are none."""
+    """All views of the validation videos; `None` if there are none."""
     if not data.validation:
         return None
-    # A list that has classes of its own beside it is held to them; a folder may lack a class, and takes --train's.
+    # A list may have a file of its classes beside it. A folder may lack a class, and takes the classes of --train.
     has_own = Path(data.validation).with_suffix(".classes.txt").is_file()
     listing = {**_listing(data), "class_names": data.class_names or (None if has_own else names)}
     rows = load_videos(data.validation, split=data.validation_split, **listing)

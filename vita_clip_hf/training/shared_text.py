@@ -6,13 +6,13 @@ from torch import nn
 
 class SharedTextFeatures:
     """
-    Class features c(θ) for the n batches of one optimizer step, exact in their gradient where c is the same for all
-    of them: without dropout in the text tower.
+    Class features c(θ) for the n batches of one optimizer step. Their gradient is exact if c is the same for all
+    batches: without dropout in the text tower.
 
     The step's loss is Σ_i L_i(v_i, c) / n. The batches 1..n-1 see c cut off from its graph, so that each leaves
-    g_i = ∂L_i/∂c there and the text tower's backward pass is not run. The last batch sees c with its graph, and to its
-    loss <Σ g_i, c> is added, whose gradient in θ is what the other batches owe: Σ g_i ∂c/∂θ. So the text tower runs
-    forwards and backwards once.
+    g_i = ∂L_i/∂c there and the text tower's backward pass is not run. The last batch sees c with its graph, and
+    <Σ g_i, c> is added to its loss: the gradient of that term in θ is the part of the other batches, Σ g_i ∂c/∂θ. So
+    the text tower runs forwards and backwards once.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,15 @@ class SharedTextFeatures:
 
     def settle(self, num_batches: int, loss_scale: float) -> torch.Tensor | float:
         """
-        What to add to the last batch's loss, before it is divided by `num_batches` and multiplied by `loss_scale` as
-        those of the other batches were. Forgets the features: the optimizer is about to change the weights.
+        The term to add to the last batch's loss, before that is divided by `num_batches` and multiplied by
+        `loss_scale` as the losses of the other batches were. Forgets the features: the optimizer is about to change
+        the weights.
         """
         features, cut = self._features, self._cut
         self.forget()
         if features is None or cut is None or cut.grad is None:
             return 0.0
-        # Batches left their gradients as they were scaled: cut.grad = Σ loss_scale * g_i / n. The same comes again.
+        # The batches left scaled gradients, cut.grad = Σ loss_scale * g_i / n, and this term will be scaled again.
         owed = (cut.grad * features).sum() * (num_batches / loss_scale)
         return owed - owed.detach()  # a gradient, and no change of the loss that is logged
 

@@ -1,9 +1,11 @@
-"""Videos that could not be read while training went on: counted, named in a report, and too many stop the run."""
+"""Videos that training could not read: counted, named in a report, and reason enough to stop if there are many."""
 
 import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+
+from ..modeling.adapter_file_vita_clip import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -12,14 +14,13 @@ REPORT = "skipped_videos.json"
 
 class SkippedVideos:
     """
-    What one process had to replace. Each file is written down as it is met, so that a killed run has its list too.
+    The videos that one process had to replace. Each is written down as it is met, so that a killed run has a list too.
 
     Args:
         folder: of the run.
         rank, world_size: which of how many processes this is.
-        num_videos: of the data set; `None` where it is not known, as of a stream.
-        max_share: of the files that may be bad, from 0 to 1. A process judges by its part of the files, which an epoch
-            shows it.
+        num_videos: of the data set; `None` if it is not known, as of a stream.
+        max_share: the share of bad files that is allowed, from 0 to 1. A process judges by its own part of the files.
     """
 
     def __init__(self, folder: str | Path, rank: int, world_size: int, num_videos: int | None, max_share: float):
@@ -30,7 +31,7 @@ class SkippedVideos:
         self.reasons: dict[str, str] = {}
 
     def start(self, resumed: bool) -> None:
-        """Begins a run: what an earlier one met counts where this one goes on with it."""
+        """Begins a run. A resumed run counts the videos of the earlier one too."""
         self.reasons = read_skipped(self._path) if resumed else {}
         self._seen = self._since_start = 0
         if not resumed and self._rank == 0:  # an earlier run may have had more processes
@@ -39,7 +40,7 @@ class SkippedVideos:
 
     def add(self, skipped: Iterable[tuple[str, str]], batch_size: int) -> None:
         """
-        Takes note of what was replaced in a batch.
+        Notes the videos that were replaced in a batch.
 
         Raises:
             ValueError: too large a share of the videos is bad.
@@ -54,7 +55,7 @@ class SkippedVideos:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"video": video, "reason": reason}) + "\n")
-        # A stream's length is not known: what this start has seen stands for it, once that is enough to judge by.
+        # The length of a stream is not known: the clips since the start stand for it, and no fewer than 1,000.
         bad = self._since_start if self._part is None else len(self.reasons)
         of = max(self._seen, 1000) if self._part is None else self._part
         if bad > self._max_share * of:
@@ -79,16 +80,16 @@ def read_skipped(path: Path) -> dict[str, str]:
 
 
 def write_report(folder: str | Path) -> Path | None:
-    """Merges what all processes met into one report; `None` where nothing was skipped. Returns its path."""
+    """Merges the lists of all processes into one report. Returns its path, or `None` if nothing was skipped."""
     folder = Path(folder)
     reasons: dict[str, str] = {}
     for path in sorted(folder.glob(".skipped_videos-*.jsonl")):
         reasons |= read_skipped(path)
     if not reasons:
         return None
-    report, temporary = folder / REPORT, folder / f".{REPORT}"
+    report = folder / REPORT
     entries = [{"video": video, "reason": reason} for video, reason in sorted(reasons.items())]
-    temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(report)
+    with written_whole(report) as path:
+        path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     logger.warning(f"{len(entries)} videos could not be read and were replaced by others; they are in {report}.")
     return report

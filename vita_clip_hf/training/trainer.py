@@ -39,10 +39,10 @@ logger = logging.getLogger(__name__)
 
 class VitaClipTrainer(Trainer):
     """
-    transformers' [`Trainer`] with what clips and prompts need: clips arrive as bytes and are normalised on the device;
-    weight decay applies to everything that is learned, as in the released recipe; checkpoints hold the adapter, not
-    the base, and one that was cut short is passed over; evaluation averages views and is exact over any number of
-    processes; `push_to_hub` writes this project's card.
+    transformers' [`Trainer`] for clips and prompts. Clips arrive as bytes and are normalised on the device. Weight
+    decay applies to every parameter with a gradient, as in the released recipe. Checkpoints hold the adapter, not the
+    base, and one that was cut short is passed over. Evaluation averages views and is exact over any number of
+    processes. `push_to_hub` writes this project's card.
 
     Args:
         processing_class: the [`VitaClipProcessor`] or [`VitaClipVideoProcessor`] of the model; it says how pixels are
@@ -87,7 +87,7 @@ class VitaClipTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """The average of the prompts in their place, with `ema_decay`."""
+        """Puts the average of the prompts in their place, with `ema_decay`."""
         return nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
 
     # ---- the run ----
@@ -122,7 +122,7 @@ class VitaClipTrainer(Trainer):
         return output
 
     def _finished(self, checkpoint: str) -> TrainOutput | None:
-        """The end of a run whose last checkpoint is of its last step: the Trainer would train one more."""
+        """The result of a run that ended at this checkpoint; the Trainer would train one more step."""
         state = TrainerState.load_from_json(os.path.join(checkpoint, TRAINER_STATE_NAME))
         if not 0 < self.args.max_steps <= state.global_step:
             return None
@@ -142,7 +142,7 @@ class VitaClipTrainer(Trainer):
             return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds to the log of training the share of time in which it waited for clips."""
+        """As the Trainer's; the log of training also has the share of time in which it waited for clips."""
         if "loss" in logs:
             logs["data_wait"] = round(self._data_wait.take_share(), 4)
         super().log(logs, *args, **kwargs)
@@ -185,7 +185,7 @@ class VitaClipTrainer(Trainer):
         return pixel_values if self._normalize is None else self._normalize(pixel_values)
 
     def _seed_of_batch(self) -> int:
-        """Of what is drawn for a batch: another one for every seed, step, batch within it, and process."""
+        """The seed for the draws of a batch: another one for every seed, step, batch within it, and process."""
         self._batches_in_step += 1
         place = (self.args.seed, self.state.global_step, self._batches_in_step, self.args.process_index)
         return generator_for(*place).initial_seed()
@@ -197,7 +197,7 @@ class VitaClipTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Cross-entropy, with label smoothing where asked for; the mean over the batch."""
+        """Cross-entropy, with `args.label_smoothing_factor`; the mean over the batch."""
         inputs = self._prepare_clips(inputs)
         labels = inputs.pop("labels")
         shares_text = self.model.training and self._can_share_text()
@@ -217,7 +217,8 @@ class VitaClipTrainer(Trainer):
 
     def _can_share_text(self) -> bool:
         """
-        Not with dropout, which every batch is to draw anew, and not where the text tower cannot run on its own.
+        Whether the batches of a step may share text features. Not with dropout, which every batch is to draw anew, and
+        not if the text tower cannot run on its own.
         """
         return (
             self.args.share_text_features
@@ -227,7 +228,7 @@ class VitaClipTrainer(Trainer):
         )
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """All that is learned decays: the released recipe has one parameter group."""
+        """Every parameter with a gradient decays: the released recipe has one parameter group."""
         return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
     # ---- evaluation ----
@@ -361,7 +362,7 @@ class VitaClipTrainer(Trainer):
             super()._load_best_model()
             return
         self._load_weights(folder)
-        if self._average is not None:  # it is what was measured to be the best
+        if self._average is not None:  # the average was evaluated, and found to be the best
             self._average.load(Path(folder), self._bare_model())
 
     # ---- the Hub ----
@@ -383,8 +384,8 @@ class VitaClipTrainer(Trainer):
             commit_message: of the commit.
             blocking: wait for the upload; else a `Future` is returned.
             token, revision, private: by default those of the training arguments.
-            details: fields of [`CardDetails`]: `license`, `datasets`, `results`, ...; `training` is the recipe and the
-                last evaluation, where it is not given.
+            details: fields of [`CardDetails`]: `license`, `datasets`, `results`, ...; `training` is by default the
+                recipe and the last evaluation.
 
         Returns:
             The commit, or a `Future` of it; `None` on all processes but the first.

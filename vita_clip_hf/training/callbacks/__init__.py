@@ -1,4 +1,4 @@
-"""What a training does beside its steps, as callbacks of transformers' Trainer."""
+"""Callbacks of the Trainer: all that happens beside the steps of a training."""
 
 from .data_epoch import DataEpoch
 from .prompt_average import PromptAverage

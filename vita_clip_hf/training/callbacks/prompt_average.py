@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ...modeling.adapter_file_vita_clip import written_whole
+
 AVERAGE_FILE = "average.safetensors"
 
 
@@ -53,9 +55,8 @@ class PromptAverage(TrainerCallback):
 
     def save(self, folder: Path) -> None:
         if self.average:
-            save_file(
-                {name: tensor.cpu().contiguous() for name, tensor in self.average.items()}, folder / AVERAGE_FILE
-            )
+            with written_whole(folder / AVERAGE_FILE) as path:
+                save_file({name: tensor.cpu().contiguous() for name, tensor in self.average.items()}, path)
 
     def load(self, folder: Path, model: nn.Module) -> None:
         """

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by torch's profiler."""
+"""The time of a training step, operation by operation, by torch's profiler."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ...modeling.adapter_file_vita_clip import written_whole
 
 WARMUP_STEPS = 10
 TRACE, TABLE = "profile.json", "profile.txt"
@@ -49,7 +51,8 @@ class StepProfile(TrainerCallback):
 
 
 def _write(done: torch.profiler.profile, folder: Path, device: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    done.export_chrome_trace(str(folder / TRACE))
+    with written_whole(folder / TRACE) as path:
+        done.export_chrome_trace(str(path))
     table = done.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=25, max_name_column_width=50)
-    (folder / TABLE).write_text(table + "\n", encoding="utf-8")
+    with written_whole(folder / TABLE) as path:
+        path.write_text(table + "\n", encoding="utf-8")
