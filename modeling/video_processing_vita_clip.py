@@ -158,14 +158,12 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
-        except OSError:
+        except OSError as error:
             # Saved by CLIPProcessor: the image processor's settings are nested in processor_config.json.
             try:
                 settings, unused = CLIPImageProcessor.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
             except OSError:
-                settings = None
-            if settings is None:
-                raise
+                raise error from None
         # These settings name other classes.
         foreign = ("image_processor_type", "feature_extractor_type", "processor_class")
         return {key: value for key, value in settings.items() if key not in foreign}, unused
@@ -190,24 +188,16 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             features["video_metadata"] = [clip.metadata for clip in clips]
         return features
 
-    def sample_frames(
-        self,
-        metadata: VideoMetadata,
-        num_frames: int | None = None,
-        sampling: str | None = None,
-        frame_stride: int | None = None,
-        num_temporal_views: int | None = None,
-        **kwargs,
-    ) -> np.ndarray:
-        """Indices of the frames to take, int64 of shape `(num_temporal_views * num_frames,)`; arguments override."""
-        given = {
-            "num_frames": num_frames,
-            "sampling": sampling,
-            "frame_stride": frame_stride,
-            "num_temporal_views": num_temporal_views,
-        }
-        settings = {key: getattr(self, key) if value is None else value for key, value in given.items()}
-        return _frame_sampling(settings).indices(metadata.total_num_frames).reshape(-1)
+    def sample_frames(self, metadata: VideoMetadata, num_frames: int | None = None, **settings: Any) -> np.ndarray:
+        """
+        Indices of the frames to take, int64 of shape `(num_temporal_views * num_frames,)`.
+
+        Args:
+            metadata: of the video, with its number of frames.
+            num_frames, settings: the fields of `FrameSampling` that are not this object's own.
+        """
+        given = {name: value for name, value in {"num_frames": num_frames, **settings}.items() if value is not None}
+        return _frame_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
 
     def _resolve_settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's settings over this object's, checked and in transformers' standard form."""
