@@ -208,9 +208,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             validate_typed_dict(self.valid_kwargs, kwargs)
         except StrictDataclassError as error:
             raise ValueError(str(error)) from error
-        settings: dict[str, Any] = {
-            key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__
-        } | kwargs
+        own: dict[str, Any] = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__}
+        settings = own | kwargs
         if settings["fps"] is not None:
             raise ValueError(
                 f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
@@ -250,13 +249,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         frames = self.center_crop(frames, SizeDict(height=height, width=width))
         top, left = (height - size.height) / 2, (width - size.width) / 2
         shares = [2 * crop / (num_crops - 1) for crop in range(num_crops)]
-        along_height = height > width
-        return [
-            frames[..., y : y + size.height, x : x + size.width]
-            for y, x in (
-                (int(top * share), int(left)) if along_height else (int(top), int(left * share)) for share in shares
-            )
-        ]
+        corners = [(top * share, left) if height > width else (top, left * share) for share in shares]
+        return [frames[..., int(y) : int(y) + size.height, int(x) : int(x) + size.width] for y, x in corners]
 
     def _normalize(self, frames: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
         names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -393,19 +387,18 @@ def as_video_batch(videos: Any) -> list[Any]:
 
 
 def _check_video(video: Any, number: int) -> Any:
-    if isinstance(video, (np.ndarray, torch.Tensor)) and video.ndim in (3, 4):
+    is_array = isinstance(video, (np.ndarray, torch.Tensor))
+    if is_video_source(video) or is_frame(video) or (is_array and video.ndim == 4):
         return video
-    if isinstance(video, (list, tuple)):
-        if all(is_frame(frame) for frame in video):
-            return video
+    if not isinstance(video, (list, tuple)):
+        found = f"of shape {tuple(video.shape)}" if hasattr(video, "shape") else f"{video!r:.60}"
+        raise ValueError(f"video {number}: {type(video).__name__} {found} is neither a source of frames nor frames")
+    if not all(is_frame(frame) for frame in video):
         raise ValueError(
             f"video {number}: a list of {type(video[0]).__name__}, expected a list of frames (PIL images or "
             "3-dimensional arrays)"
         )
-    if is_video_source(video) or is_frame(video):
-        return video
-    found = f"of shape {tuple(video.shape)}" if hasattr(video, "shape") else f"{video!r:.60}"
-    raise ValueError(f"video {number}: {type(video).__name__} {found} is neither a source of frames nor frames")
+    return video
 
 
 def is_frame(value: Any) -> bool:

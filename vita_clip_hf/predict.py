@@ -48,7 +48,7 @@ def load_predictor(
     loaded, has_labels = _load_model(name)
     if labels is None and not has_labels:
         raise ValueError(f"{model} has no classes of its own: name the labels to choose from.")
-    options = {"candidate_labels": labels, "hypothesis_template": templates, "top_k": top_k}
+    options: dict[str, Any] = {"candidate_labels": labels, "hypothesis_template": templates, "top_k": top_k}
     pipeline = ZeroShotVideoClassificationPipeline(
         model=loaded, processor=_load_processor(name), device=device, **options
     )
