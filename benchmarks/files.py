@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vita_clip_hf import VitaClipVideoProcessor
-from vita_clip_hf.data.clips import ProcessedClips, collate_clips
+from vita_clip_hf.data import VideoClips, collate_clips
 from vita_clip_hf.data.normalization import PixelNormalization
 
 from .contenders import build, specialise
@@ -54,10 +54,10 @@ def measure_files(
     side = SIZES[settings.size][1]
     sides = {"height": side, "width": side}
     processor = VitaClipVideoProcessor(num_frames=settings.frames, size={"shortest_edge": side}, crop_size=sides)
-    chosen = [str(path) for path in islice(cycle(videos), clips)]
+    listed = [{"video": str(path), "label": 0} for path in islice(cycle(videos), clips)]
     loaders = {
         count: DataLoader(
-            ProcessedClips(chosen, [0] * clips, processor),
+            VideoClips(listed, processor, sampling="uniform", num_frames=settings.frames),
             batch_size=settings.batch,
             num_workers=count,
             collate_fn=collate_clips,
