@@ -158,14 +158,12 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
-        except OSError:
+        except OSError as error:
             # Saved by CLIPProcessor: the image processor's settings are nested in processor_config.json.
             try:
                 settings, unused = CLIPImageProcessor.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
             except OSError:
-                settings = None
-            if settings is None:
-                raise
+                raise error from None
         # These settings name other classes.
         foreign = ("image_processor_type", "feature_extractor_type", "processor_class")
         return {key: value for key, value in settings.items() if key not in foreign}, unused
@@ -190,24 +188,16 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             features["video_metadata"] = [clip.metadata for clip in clips]
         return features
 
-    def sample_frames(
-        self,
-        metadata: VideoMetadata,
-        num_frames: int | None = None,
-        sampling: str | None = None,
-        frame_stride: int | None = None,
-        num_temporal_views: int | None = None,
-        **kwargs,
-    ) -> np.ndarray:
-        """Indices of the frames to take, int64 of shape `(num_temporal_views * num_frames,)`; arguments override."""
-        given = {
-            "num_frames": num_frames,
-            "sampling": sampling,
-            "frame_stride": frame_stride,
-            "num_temporal_views": num_temporal_views,
-        }
-        settings = {key: getattr(self, key) if value is None else value for key, value in given.items()}
-        return _frame_sampling(settings).indices(metadata.total_num_frames).reshape(-1)
+    def sample_frames(self, metadata: VideoMetadata, num_frames: int | None = None, **settings: Any) -> np.ndarray:
+        """
+        Indices of the frames to take, int64 of shape `(num_temporal_views * num_frames,)`.
+
+        Args:
+            metadata: of the video, with its number of frames.
+            num_frames, settings: the fields of `FrameSampling` that are not this object's own.
+        """
+        given = {name: value for name, value in {"num_frames": num_frames, **settings}.items() if value is not None}
+        return _frame_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
 
     def _resolve_settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's settings over this object's, checked and in transformers' standard form."""
@@ -218,9 +208,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             validate_typed_dict(self.valid_kwargs, kwargs)
         except StrictDataclassError as error:
             raise ValueError(str(error)) from error
-        settings: dict[str, Any] = {
-            key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__
-        } | kwargs
+        own: dict[str, Any] = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__}
+        settings = own | kwargs
         if settings["fps"] is not None:
             raise ValueError(
                 f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
@@ -260,13 +249,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         frames = self.center_crop(frames, SizeDict(height=height, width=width))
         top, left = (height - size.height) / 2, (width - size.width) / 2
         shares = [2 * crop / (num_crops - 1) for crop in range(num_crops)]
-        along_height = height > width
-        return [
-            frames[..., y : y + size.height, x : x + size.width]
-            for y, x in (
-                (int(top * share), int(left)) if along_height else (int(top), int(left * share)) for share in shares
-            )
-        ]
+        corners = [(top * share, left) if height > width else (top, left * share) for share in shares]
+        return [frames[..., int(y) : int(y) + size.height, int(x) : int(x) + size.width] for y, x in corners]
 
     def _normalize(self, frames: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
         names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
@@ -403,19 +387,18 @@ def as_video_batch(videos: Any) -> list[Any]:
 
 
 def _check_video(video: Any, number: int) -> Any:
-    if isinstance(video, (np.ndarray, torch.Tensor)) and video.ndim in (3, 4):
+    is_array = isinstance(video, (np.ndarray, torch.Tensor))
+    if is_video_source(video) or is_frame(video) or (is_array and video.ndim == 4):
         return video
-    if isinstance(video, (list, tuple)):
-        if all(is_frame(frame) for frame in video):
-            return video
+    if not isinstance(video, (list, tuple)):
+        found = f"of shape {tuple(video.shape)}" if hasattr(video, "shape") else f"{video!r:.60}"
+        raise ValueError(f"video {number}: {type(video).__name__} {found} is neither a source of frames nor frames")
+    if not all(is_frame(frame) for frame in video):
         raise ValueError(
             f"video {number}: a list of {type(video[0]).__name__}, expected a list of frames (PIL images or "
             "3-dimensional arrays)"
         )
-    if is_video_source(video) or is_frame(video):
-        return video
-    found = f"of shape {tuple(video.shape)}" if hasattr(video, "shape") else f"{video!r:.60}"
-    raise ValueError(f"video {number}: {type(video).__name__} {found} is neither a source of frames nor frames")
+    return video
 
 
 def is_frame(value: Any) -> bool:

@@ -6,8 +6,8 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -314,33 +314,20 @@ class VideoReader:
         return count
 
 
-@dataclass(frozen=True)
-class _Codec:
-    """
-    decord.
-
-    Args:
-        library: the module.
-        position_of: the packet number that a reader's handle stands before.
-        end_of_stream, errors: the exceptions of its readers; `errors` has those of `end_of_stream`.
-    """
-
-    library: Any
-    position_of: Callable[[Any], int]
-    end_of_stream: tuple[type[Exception], ...]
-    errors: tuple[type[Exception], ...]
-
-
 @cache
-def _codec() -> _Codec:
-    """Imports decord when the first file is opened: decoded frames need no codec library, and the import is slow."""
+def _codec() -> SimpleNamespace:
+    """
+    decord and its names that are used here, imported when the first file is opened: decoded frames need no codec
+    library, and the import is slow. `position_of` gives the packet number that a reader's handle stands before.
+    """
     try:
         import decord
     except ImportError as error:
         raise ImportError("Decoding videos needs the decord library: `pip install decord2`.") from error
     position_of = decord.get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
     end_of_stream = (StopIteration, decord.DECORDLimitReachedError)
-    return _Codec(decord, position_of, end_of_stream, (decord.DECORDError, RuntimeError, *end_of_stream))
+    errors = (decord.DECORDError, RuntimeError, *end_of_stream)
+    return SimpleNamespace(library=decord, position_of=position_of, end_of_stream=end_of_stream, errors=errors)
 
 
 def _locate(source: VideoSource) -> tuple[str, bytes | None, bytes]:

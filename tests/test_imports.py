@@ -105,6 +105,13 @@ def test_public_names_load_no_codec_and_no_data_sets():
 
 
 @needs_fork
+@pytest.mark.parametrize("name", ["VitaClipModel", "VitaClipProcessor"])
+def test_a_class_that_is_imported_alone_publishes(name):
+    module = f"from vita_clip_hf import {name}\nassert {name}.push_to_hub.__module__ == 'vita_clip_hf.hub.upload'"
+    check_in_copies(module, preload="transformers.modeling_utils")
+
+
+@needs_fork
 def test_auto_classes_and_pipelines_know_the_package_in_any_order():
     assert "already registered" not in check_in_copies(*(first + KNOWN for first in ORDERS))
 

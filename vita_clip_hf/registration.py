@@ -83,6 +83,7 @@ _WAITING: dict[str, Callable[[], None]] = {
     "transformers.models.auto.processing_auto": _register_processor,
     "transformers.pipelines": _register_pipeline,
     f"{__package__}.modeling.modeling_vita_clip": _hand_over_uploads,
+    f"{__package__}.modeling.processing_vita_clip": _hand_over_uploads,
 }
 
 

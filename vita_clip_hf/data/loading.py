@@ -27,7 +27,7 @@ FORMATS = {
     "hub": "user/name on the Hub",
 }
 _STREAMS = ("webdataset", "hub")
-# More shards than workers will ever be, so that each gets its own; a shard is only a range of rows.
+# More shards than there are workers, so that each has its own; a shard is a range of rows.
 _STREAM_SHARDS = 64
 
 
@@ -45,20 +45,20 @@ def load_videos(
 
     Args:
         source: a list, a folder, tar files (a path or a glob), or a data set on the Hub.
-        format: one of `FORMATS`; "auto" finds out.
-        split: of what has several: "train", "test2", ...; see the format.
+        format: one of `FORMATS`; "auto" detects it.
+        split: of a source that has several: "train", "test2", ...; see the format.
         class_names: names in the order of their ids, or a file of them (text, `id,name` CSV, JSON), or the name of a
             list that ships ("k400"). Identifiers (`ApplyEyeMakeup`, `brush_hair`) become words.
         root: the folder that video paths start from; by default that of the list.
         streaming: whether to read row by row; tar files and the Hub then download nothing in advance.
 
     Returns:
-        Columns `video` (a path, or undecoded `{"bytes", "path"}`) and `label` (ClassLabel); where a label is about a
-        part of a file also `start` and `end` in seconds.
+        Columns `video` (a path, or undecoded `{"bytes", "path"}`) and `label` (ClassLabel); also `start` and `end` in
+        seconds if labels are about parts of files.
 
     Raises:
         OSError: a file is not there.
-        ValueError: the format is not known, or what is written does not follow it; the message has file and line.
+        ValueError: the format is not known, or the source does not follow it; the message has file and line.
     """
     format = detect_format(source) if format == "auto" else format
     if format in _STREAMS:
@@ -83,7 +83,7 @@ def load_annotations(
         root: the folder that video paths start from; by default the list's own.
 
     Returns:
-        A dataset with `video`, paths that are absolute where `root` is, and `label`.
+        A dataset with `video`, paths that are absolute if `root` is, and `label`.
 
     Raises:
         OSError: the list or its class names are not there.
@@ -100,7 +100,7 @@ def read_listing(
     class_names: str | os.PathLike | Sequence[str] | None = None,
     root: str | os.PathLike | None = None,
 ) -> VideoListing:
-    """As `load_videos`, for videos that are files: also says where each is written, and keeps wrong labels."""
+    """As `load_videos`, for videos that are files: with the place of each in the annotation, and with wrong labels."""
     format = detect_format(source) if format == "auto" else format
     path = Path(source)
     if format in ("list", "ssv2") and split is not None:

@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ...modeling.adapter_file_vita_clip import written_whole
 from ..formats.listing import ListedVideo
 
 # A problem leaves a file out of the cleaned list; a warning is only reported.
@@ -102,6 +103,5 @@ class DataReport:
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Annotation formats, a module each: what a data set's authors publish, read to videos and labels."""
+"""Annotation formats, a module each: the files that a data set's authors publish, to videos and labels."""

@@ -1,4 +1,4 @@
-"""Finding the files that annotations name: beside the list, in class folders, or with a split's folder before them."""
+"""Finds the files that annotations name: beside the list, in class folders, or below a split's folder."""
 
 import os
 from functools import cached_property
@@ -8,13 +8,13 @@ VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in ("mp4", "m4v", "mov", "avi", "mkv", "webm", "flv", "wmv", "mpg", "mpeg", "ts", "m2ts", "3gp", "ogv")
 )
-# root/train/class name/file: deeper files belong to something else.
+# root/train/class name/file: deeper files are not the data set's.
 _DEPTH = 3
 
 
 class VideoFiles:
     """
-    The video files below a folder. It is walked once, and only when a file is not where its path says.
+    The video files below a folder. It is walked once, and only if a file is not at its path.
 
     Args:
         root: the folder that paths start from.
@@ -26,7 +26,7 @@ class VideoFiles:
     def locate(self, path: str) -> str:
         """
         `root/path`; for a name without folder that is not in `root` itself, the file of that name in a folder below.
-        What is nowhere keeps the place it should have, and fails when it is read.
+        A missing file keeps its expected place, and fails when it is read.
 
         Raises:
             ValueError: files of that name are in several folders.
@@ -36,7 +36,7 @@ class VideoFiles:
         return self._only(self._by_name.get(path, []), path) or str(self.root / path)
 
     def locate_stem(self, *stems: str) -> tuple[str, str] | None:
-        """Path and stem of the first of these names, without extension, that is a file; `None` where none is."""
+        """Path and stem of the first of these names, without extension, that is a file; `None` if none is."""
         for stem in stems:
             found = self._only(self._by_stem.get(stem, []), stem)
             if found is not None:

@@ -13,8 +13,8 @@ def read_folders(
     folder: Path, split: str | None = None, class_names: str | os.PathLike | Sequence[str] | None = None
 ) -> VideoListing:
     """
-    A folder for each class. Class names are by default those of the folders that hold videos, sorted, as words where
-    they are identifiers (`brush_hair`).
+    A folder for each class. Class names are by default those of the folders that hold videos, sorted, as words if they
+    are identifiers (`brush_hair`).
 
     Raises:
         OSError: there is no folder of that split.

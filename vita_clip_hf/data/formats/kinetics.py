@@ -26,8 +26,8 @@ def read_kinetics(
     """
     A Kinetics CSV. The file of a row is `{youtube_id}_{time_start:06d}_{time_end:06d}` with any video extension,
     anywhere up to three folders below `root` (default: the CSV's folder); or `{youtube_id}`, the whole video, of which
-    the row is a span. A file that is not there keeps the name that it should have: videos vanish from YouTube, and
-    what to do about them is decided where videos are read.
+    the row is a span. A missing file keeps its expected name: videos vanish from YouTube, and readers of videos
+    decide what to do about them.
 
     Args:
         split: only rows of this split; by default all.

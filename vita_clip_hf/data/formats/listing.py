@@ -1,4 +1,4 @@
-"""What every annotation format is read to: videos with their labels, and where each was written."""
+"""The common form of all annotation formats: videos with their labels, and the place where each was written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class ListedVideo:
 
     Args:
         path: of the file, the root before it.
-        label: id of the class; `None` where what is written is no class.
+        label: id of the class; `None` if the written label is no class.
         written: the label as it stands in the annotation.
         where: file and line, for messages.
-        span: start and end in seconds, where the file is longer than what the label is about.
+        span: start and end in seconds, if the label is about a part of the file.
     """
 
     path: str
@@ -36,7 +36,7 @@ class VideoListing:
         source: file or folder that was read.
         class_names: in the order of their ids.
         videos: in the order of the annotation.
-        expected: what a label must be, for messages.
+        expected: the form of a label, for messages.
     """
 
     source: Path

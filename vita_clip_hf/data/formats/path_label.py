@@ -59,7 +59,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             continue
         fields = [field.strip() for field in next(csv.reader([line]))]
         if len(fields) == 1 or not fields[1].replace("-", "").isalnum():
-            # A comma or quote that belongs to a name is told from a separator by what follows it.
+            # The text after a comma or quote tells whether it is a separator or belongs to a name.
             match = _PATH_SPACE_LABEL.fullmatch(line)
             fields = [match["path"].strip(), match["label"]] if match else fields
         if len(fields) not in _FIELDS or not all(fields[:2]):

@@ -23,7 +23,7 @@ def read_something_something(
 ) -> VideoListing:
     """
     A JSON file of Something-Something v2. The file of an entry is `{id}` with any video extension below `root`
-    (default: the JSON's folder), `{id}.webm` where it is not there. The `label`, which names the objects, is not
+    (default: the JSON's folder), `{id}.webm` if it is missing. The `label`, which names the objects, is not
     used: classes are templates.
 
     Args:

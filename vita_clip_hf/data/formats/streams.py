@@ -78,7 +78,7 @@ def as_videos(
 
 
 class _ToRow:
-    """A row of any data set to one of ours; a class, since workers must be able to pickle it."""
+    """A row of any data set to one of ours; a class, because workers must pickle it."""
 
     def __init__(self, video: str, label: str, names: tuple[str, ...]):
         self.video, self.label = video, label
@@ -88,7 +88,7 @@ class _ToRow:
         return {"video": self._named(row), "label": self._id_of(row)}
 
     def _named(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The video with a path for messages: some versions of `datasets` give what a shard holds as bytes alone."""
+        """The video with a path for messages: some versions of `datasets` give a shard's videos as bytes alone."""
         video = row[self.video]
         if isinstance(video, dict) and not video.get("path") and "__key__" in row:
             return {**video, "path": f"{row['__key__']}.{self.video}"}

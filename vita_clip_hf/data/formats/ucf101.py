@@ -27,7 +27,7 @@ def read_ucf101(
 ) -> VideoListing:
     """
     An official list, or the folder of all of them with `split` "train1", "test2", ... ("train" is "train1"). The class
-    is that of the folder in the path, which also lists of the test set have; where a number stands after it, it must
+    is that of the folder in the path, which lists of the test set have too; if a number stands after it, it must
     agree. Videos are below `root`, by default the list's folder, with or without the class folder.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ...modeling.adapter_file_vita_clip import written_whole
@@ -35,7 +36,7 @@ class PromptAverage(TrainerCallback):
             self.average = {name: weight.detach().clone() for name, weight in learned.items()}
             return
         averages = [self.average[name] for name in learned]
-        torch._foreach_lerp_(averages, [weight.detach() for weight in learned.values()], 1 - self.decay)
+        get_ema_multi_avg_fn(self.decay)(averages, list(learned.values()), state.global_step)
 
     @contextmanager
     def in_place_of_weights(self, model: Any) -> Iterator[None]:
