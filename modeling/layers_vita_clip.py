@@ -140,16 +140,9 @@ class VitaClipAttention(CLIPAttention):
             keys = prompts.append_to(keys, self.k_proj(prompts.rows))
             values = prompts.append_to(values, self.v_proj(prompts.rows))
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        attended, weights = attend(
-            self,
-            self._split_heads(queries),
-            self._split_heads(keys),
-            self._split_heads(values),
-            attention_mask,
-            scaling=self.scale,
-            dropout=self.dropout if self.training else 0.0,
-            **kwargs,
-        )
+        heads = [self._split_heads(tokens) for tokens in (queries, keys, values)]
+        dropout = self.dropout if self.training else 0.0
+        attended, weights = attend(self, *heads, attention_mask, scaling=self.scale, dropout=dropout, **kwargs)
         return self.out_proj(attended.flatten(2)), weights
 
     def _split_heads(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -110,7 +110,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             # The weights come from the base, the prompts from an adapter or their initialisation.
             self._keys_to_ignore_on_load_missing = PROMPT_PATTERNS
         if getattr(config, "quantization_config", None) is not None:
-            # What transformers' quantizers are to leave alone, whatever their own configuration names beside it.
+            # transformers' quantizers leave these modules alone, in addition to those of their own configuration.
             self._keep_in_fp32_modules = modules_of_prompts(self)
         self.post_init()
         self.freeze_base()
@@ -122,13 +122,14 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
 
     def cast_base(self, dtype: torch.dtype) -> None:
         """
-        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are. Left
-        too are weights of CLIP or of peft that are trained. One of CLIP itself then needs `torch.autocast` to be
-        computed with, as no layer of CLIP casts its input.
+        Stores CLIP's frozen weights in `dtype`, such as `torch.bfloat16`, and leaves the prompts as they are. Weights
+        of CLIP or of peft that are trained stay as they are too; a trained weight of CLIP then needs `torch.autocast`,
+        because no layer of CLIP casts its input.
 
-        In float32 are then what is learned, its gradients and the optimizer's state, where small steps would be
-        rounded away; the visual prompts' own computation, before their result is cast to `dtype`; and the logits and
-        the loss. Half the base's memory, and no cast of frozen weights in every step, as `torch.autocast` has.
+        The learned weights, their gradients and the optimizer's state stay in float32, because small steps would be
+        rounded away in `dtype`. So do the computation of the visual prompts, before their result is cast to `dtype`,
+        the logits and the loss. The base takes half its memory, and its weights are not cast in every step, as
+        `torch.autocast` casts them.
 
         Raises:
             ValueError: the base is quantized.
@@ -141,11 +142,11 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         self.drop_class_features()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Of the texts: quantizers ask for them."""
+        """The embeddings of the texts, for which quantizers ask."""
         return self.text_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Other embeddings of the texts."""
+        """Gives the texts other embeddings."""
         self.text_model.set_input_embeddings(value)
 
     # ---- the three halves ----
@@ -267,7 +268,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         `set_labels` and a switch of adapters. After any other edit of weights in eval mode, such as a step of an
         optimizer or a write to `weight.data`, call this method again. Held features carry no gradient, and they have
         the precision that `torch.autocast` asks for at this call. While layers of peft stand behind them, whose scales
-        and weights change without notice, nothing is held.
+        and weights change without notice, nothing is held; after `merge_and_unload()` call this method again.
 
         Raises:
             ValueError: the model is in training mode, or has no classes.
@@ -288,8 +289,10 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
 
     def _held_features(self) -> torch.Tensor | None:
         """The held features, `(C, D')`, if they are still those of the weights."""
+        if self.class_features is not None and self._has_peft_behind_features():
+            self.drop_class_features()  # layers of peft may be merged and taken away again
         features = self.class_features
-        if features is None or self.training or self._has_peft_behind_features():
+        if features is None or self.training:
             return None
         # A move of the model makes another tensor of the buffer. So does torch.export, in which it is the same one.
         moved = features is not self._held_object and not torch.compiler.is_exporting()

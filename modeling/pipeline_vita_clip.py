@@ -289,10 +289,8 @@ def window_bounds(num_frames: int, fps: float, window_seconds: float, stride_sec
 def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
     """Scores `(C,)` as the Hub's `video-classification` gives them, best first: `[{"label", "score"}, ...]`."""
     best = scores.topk(min(top_k or len(labels), len(labels)))
-    return [
-        {"label": labels[index], "score": score}
-        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
+    ranked = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [{"label": labels[index], "score": score} for score, index in ranked]
 
 
 def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ shortcuts follow, and none changes a result:
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -127,18 +128,15 @@ class ClassPrompts(LearnedPrompts):
 
     def layout(self, label_token_ids: list[list[int]] | None = None) -> ClassLayout:
         """The layout of the model's own classes, or of others, which need unified contexts (or none)."""
-        device = self.input_ids.device
-        if label_token_ids is None:
-            classes = self.label_token_ids
-            tensors = {"input_ids": self.input_ids, "order": self.order, "end_positions": self.end_positions}
-        else:
-            classes = label_token_ids
-            tensors = {name: tensor.to(device) for name, tensor in self._layout_tensors(classes).items()}
+        classes = self.label_token_ids if label_token_ids is None else label_token_ids
+        tensors: Any = (self.input_ids, self.order, self.end_positions)
+        if label_token_ids is not None:
+            tensors = [tensor.to(self.input_ids.device) for tensor in self._layout_tensors(classes).values()]
         lengths = [self.config.text_prompt_length + len(ids) for ids in classes]
-        return ClassLayout(**tensors, lengths=lengths, num_shared_tokens=self._count_shared_tokens(classes))
+        return ClassLayout(*tensors, lengths, self._count_shared_tokens(classes))
 
     def _layout_tensors(self, classes: list[list[int]]) -> dict[str, torch.Tensor]:
-        """The tensors of a [`ClassLayout`]."""
+        """The tensors of a [`ClassLayout`], in its order."""
         contexts = self.config.text_prompt_length
         longest = max((len(ids) for ids in classes), default=0)
         padded = [ids + [ids[-1]] * (longest - len(ids)) for ids in classes]
@@ -184,11 +182,8 @@ class ClassPrompts(LearnedPrompts):
         """
         if self.config.text_prompt_length == 0:
             return tokens
-        contexts: torch.Tensor = self.contexts
-        if self.config.text_prompt_scope == "class":
-            contexts = contexts[classes]
-        else:
-            contexts = contexts.expand(tokens.shape[0], -1, -1)
+        per_class = self.config.text_prompt_scope == "class"
+        contexts = self.contexts[classes] if per_class else self.contexts.expand(tokens.shape[0], -1, -1)
         parts = torch.cat([contexts.to(tokens.dtype), tokens], dim=1)
         return parts.take_along_dim(order[:, : parts.shape[1], None], dim=1)
 
@@ -391,30 +386,23 @@ def encode_classes(
     """
     layout = class_prompts.layout(label_token_ids)
     checkpointing = text_model.training and text_model.encoder.layers[0].gradient_checkpointing
-    device = layout.input_ids.device  # buffers have their place even if weights are offloaded
     limit = chunk_size if checkpointing or not torch.is_grad_enabled() else None
-    groups = groups_to_encode(layout.lengths, limit, device)
+    groups = groups_to_encode(layout.lengths, limit, layout.input_ids.device)
+    pooled = [_encode_group(text_model, class_prompts, layout, group) for group in groups]
     if len(groups) == 1:
-        # A single group has all classes in their order, and a slice copies nothing.
-        return _encode_group(text_model, class_prompts, layout, slice(None), max(layout.lengths))
-    pooled = []
-    for group in groups:
-        longest = max(layout.lengths[index] for index in group)
-        pooled.append(_encode_group(text_model, class_prompts, layout, torch.tensor(group, device=device), longest))
+        return pooled[0]
     # The groups are a permutation of the classes; its inverse puts them back.
     places = torch.tensor(list(chain.from_iterable(groups))).argsort()
     return torch.cat(pooled)[places.to(pooled[0].device)]
 
 
 def _encode_group(
-    text_model: VitaClipTextModel,
-    class_prompts: ClassPrompts,
-    layout: ClassLayout,
-    classes: slice | torch.Tensor,
-    length: int,
+    text_model: VitaClipTextModel, class_prompts: ClassPrompts, layout: ClassLayout, group: list[int]
 ) -> torch.Tensor:
-    """The end tokens of `classes` of a layout, `(C, D_t)`, of which the longest is `length` tokens long."""
-    own_tokens = length - class_prompts.config.text_prompt_length
+    """The end tokens of the classes of a layout whose numbers are in `group`, `(C, D_t)`."""
+    device = layout.input_ids.device  # buffers have their place even if weights are offloaded
+    classes = slice(None) if len(group) == len(layout.lengths) else torch.tensor(group, device=device)
+    own_tokens = max(layout.lengths[index] for index in group) - class_prompts.config.text_prompt_length
     tokens = text_model.embeddings.token_embedding(layout.input_ids[classes, :own_tokens])
     return text_model(
         inputs_embeds=class_prompts(tokens, classes, layout.order[classes]),

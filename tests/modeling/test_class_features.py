@@ -248,6 +248,7 @@ def test_layers_of_peft_that_come_after_features_were_held_end_their_use():
     settings = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
     peft.inject_adapter_in_model(settings, model.text_model)
     assert not torch.allclose(model.get_class_features().pooler_output, before)
+    assert model.class_features is None, "dropped, as the layers may be merged and taken away again"
 
 
 @torch.no_grad()
