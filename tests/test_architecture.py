@@ -39,7 +39,7 @@ ROOMS = (
     ("names",),
     ("data",),
     ("models",),
-    ("evaluation", "hub", "convert", "visualize", "quantization"),
+    ("evaluation", "hub", "convert", "visualize"),
     ("training", "predict", "benchmark"),
     ("demo", "search"),
     ("cli", "registration"),

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from study import Figures, MotionShapes, Runs, Study, agreement, markdown_table, run_on_motion_shapes
 from torch import nn
+from torchao_quantization import QUANTIZATIONS, bytes_of_weights, torchao_config
 from transformers import TorchAoConfig
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
 from vita_clip_hf.demo.recipe import Recipe
-from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, torchao_config
 
 NAME = "quantized"
 RECIPE = Recipe(unseen_looks_clips=140, unseen_motions_clips=80, steps=1_100)

@@ -1,13 +1,16 @@
 """A base in int8 or fp8 by torchao under prompts in floating point, from full checkpoints and on adapters."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
+import torchao_quantization
 from absent import without
 from tolerance import assert_computed_equal
+from torchao_quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, NUM_FRAMES, save_toy_clip, toy_clips
 from transformers import AutoModel, TorchAoConfig
@@ -17,7 +20,6 @@ from vita_clip_hf.modeling.checkpoint_vita_clip import load_adapter_weights
 from vita_clip_hf.modeling.cpu_vita_clip import FoldedMLP, use_cpu_kernels
 
 from vita_clip_hf import VitaClipModel
-from vita_clip_hf.quantization import QUANTIZATIONS, bytes_of_weights, quantize_base, torchao_config
 from vita_clip_hf.training import VitaClipTrainer
 
 WORKS_ON_CPU = ("int8 weights", "int8 dynamic", "fp8 weights")
@@ -201,7 +203,7 @@ def test_without_torchao_the_errors_name_it():
     script = """
 import vita_clip_hf
 from transformers import TorchAoConfig
-from vita_clip_hf.quantization import torchao_config
+from torchao_quantization import torchao_config
 for call in (lambda: TorchAoConfig(None), lambda: torchao_config("int8 weights")):
     try:
         call()
@@ -209,7 +211,8 @@ for call in (lambda: TorchAoConfig(None), lambda: torchao_config("int8 weights")
         print(error)
 """
     command = [sys.executable, "-c", without("torchao") + script]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    studies = {**os.environ, "PYTHONPATH": os.path.dirname(torchao_quantization.__file__)}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=studies).stdout.splitlines()
     assert len(printed) == 2
     assert all("pip install torchao" in line for line in printed)
 

@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers.utils import is_torchao_available
-
-from .modeling.quantization_vita_clip import modules_of_prompts
+from vita_clip_hf.modeling.quantization_vita_clip import modules_of_prompts
 
 # torchao's configurations. "Weights": stored so, and turned back for every product. "Dynamic": what comes in is
 # quantized too, by a scale of its own for each token, and the product is one of 8 bits.
