@@ -266,7 +266,7 @@ class VitaClipTrainer(Trainer):
         if full_eval is not None and not self.is_in_train:
             self.model.to(device=self.args.device, dtype=full_eval)
         for part in (self.model, self.optimizer):
-            if hasattr(part, "eval"):  # of optimizers those that need no schedule
+            if hasattr(part, "eval"):  # an optimizer has it that needs no schedule
                 part.eval()
         self.callback_handler.eval_dataloader = dataloader
         with self._averaged(), self.accelerator.autocast():
@@ -289,7 +289,9 @@ class VitaClipTrainer(Trainer):
             figures = self.compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
         if found.unreadable:
             figures["unreadable_videos"] = len(found.unreadable)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in denumpify_detensorize(figures).items()}
+        prefix = f"{metric_key_prefix}_"
+        figures = denumpify_detensorize(figures)
+        metrics = {prefix + name.removeprefix(prefix): value for name, value in figures.items()}
         return EvalLoopOutput(predictions=logits, label_ids=labels, metrics=metrics, num_samples=len(logits))
 
     def _needs_whole_forward(self) -> bool:
