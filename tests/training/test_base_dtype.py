@@ -1,15 +1,18 @@
 """Training on a frozen base that is stored in bfloat16: what is learned stays in float32."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from toy_training import LABELS, losses_of, toy_arguments, toy_data, toy_trainer
 from toy_vita_clip import NUM_FRAMES, save_toy_clip, toy_tokenizer
 from transformers.models.clip import CLIPModel
 
 from vita_clip_hf import VitaClipForVideoClassification
+from vita_clip_hf.training.base_dtype import check_base_dtype
 from vita_clip_hf.training.options import ModelOptions
 from vita_clip_hf.training.recipe_card import describe_training
 from vita_clip_hf.training.run import load_vita_clip
@@ -104,13 +107,14 @@ def test_fp16_is_an_error(clip, tmp_path):
     trainer = toy_trainer(clip, toy_arguments(tmp_path), torch.bfloat16)
     trainer.args.fp16 = True
     with pytest.raises(ValueError, match=r"fp16.*take bf16, or a float32 base"):
-        trainer._check_base_dtype()
+        check_base_dtype(trainer.model, trainer.args, trainer.accelerator)
 
 
-@pytest.mark.parametrize(("setting", "message"), [("is_fsdp_enabled", "FSDP2"), ("is_deepspeed_enabled", "DeepSpeed")])
-def test_what_casts_or_joins_all_weights_is_an_error(clip, tmp_path, monkeypatch, setting, message):
+@pytest.mark.parametrize(
+    ("way", "message"), [(DistributedType.FSDP, "FSDP2"), (DistributedType.DEEPSPEED, "DeepSpeed")]
+)
+def test_what_casts_or_joins_all_weights_is_an_error(clip, tmp_path, way, message):
     trainer = toy_trainer(clip, toy_arguments(tmp_path), torch.bfloat16)
-    trainer._check_base_dtype()
-    monkeypatch.setattr(trainer, setting, True)
+    check_base_dtype(trainer.model, trainer.args, trainer.accelerator)
     with pytest.raises(ValueError, match=message):
-        trainer._check_base_dtype()
+        check_base_dtype(trainer.model, trainer.args, SimpleNamespace(distributed_type=way, is_fsdp2=False))
