@@ -82,6 +82,8 @@ def measure(asked: dict[str, Any]) -> None:
     from torch import get_num_threads
     from torch.utils.benchmark import Timer
 
+    import vita_clip_hf  # noqa: F401 - imported first: libraries are no part of the peak
+
     call: Callable[[], Any] | None = None
 
     def prepared() -> Callable[[], Any]:
