@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--cpu-kernels", action="store_true", help="also with use_cpu_kernels here, uncompiled")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that everything runs")
     options = parser.parse_args()
-    print(f"{'':32}{'there':>10}{'here':>10}{'time ratio (quartiles)':>26}{'memory there, here, ratio':>30}")
+    print(
+        f"{'':32}{'there':>10}{'here':>10}{'time ratio (quartiles)':>26}{'memory there, here, ratio':>30}", flush=True
+    )
     for case in options.cases:
         for dtype in options.dtype:
             asked = {"case": case, "dtype": dtype, "batch": options.batch, "quick": options.quick}
@@ -81,6 +83,8 @@ def measure(asked: dict[str, Any]) -> None:
     from peak_memory import peak_bytes  # the file beside this one
     from torch import get_num_threads
     from torch.utils.benchmark import Timer
+
+    from vita_clip_hf import VitaClipModel  # noqa: F401 - loaded first: libraries are no part of the peak
 
     call: Callable[[], Any] | None = None
 
