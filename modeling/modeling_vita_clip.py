@@ -86,6 +86,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
 
     config: VitaClipConfig
     class_features: torch.Tensor | None
+    _held_object: torch.Tensor | None
     main_input_name = "pixel_values"
     accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer is to average it over accumulation
 
@@ -248,10 +249,9 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         return self.text_projection(pooled)
 
     def _check_other_classes(self, label_token_ids: list[list[int]]) -> None:
-        text_config = self.config.text_config
         if not label_token_ids:
             raise ValueError("label_token_ids is empty; expected the token ids of at least one class.")
-        if text_config.text_prompt_scope == "class" and text_config.text_prompt_length:
+        if self.config.text_prompt_scope == "class" and self.config.text_prompt_length:
             raise ValueError(
                 "Class-specific contexts exist for the classes of training only; other classes need "
                 "text_prompt_scope='unified', or texts as input_ids."

@@ -14,7 +14,6 @@ shortcuts follow, and none changes a result:
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import nn
@@ -129,11 +128,11 @@ class ClassPrompts(LearnedPrompts):
     def layout(self, label_token_ids: list[list[int]] | None = None) -> ClassLayout:
         """The layout of the model's own classes, or of others, which need unified contexts (or none)."""
         classes = self.label_token_ids if label_token_ids is None else label_token_ids
-        tensors: Any = (self.input_ids, self.order, self.end_positions)
+        tensors = [self.input_ids, self.order, self.end_positions]
         if label_token_ids is not None:
             tensors = [tensor.to(self.input_ids.device) for tensor in self._layout_tensors(classes).values()]
         lengths = [self.config.text_prompt_length + len(ids) for ids in classes]
-        return ClassLayout(*tensors, lengths, self._count_shared_tokens(classes))
+        return ClassLayout(tensors[0], tensors[1], tensors[2], lengths, self._count_shared_tokens(classes))
 
     def _layout_tensors(self, classes: list[list[int]]) -> dict[str, torch.Tensor]:
         """The tensors of a [`ClassLayout`], in its order."""
