@@ -88,7 +88,8 @@ class FoldedMLP(CLIPMLP):
             return super().forward(hidden_states)
         slope, tokens = QuickGELU.SLOPE, hidden_states.reshape(-1, self.fc1.in_features)
         scaled = torch.addmm(self.fc1.bias, tokens, self.fc1.weight.t(), alpha=slope, beta=slope)
-        out = torch.addmm(self.fc2.bias, nn.functional.silu(scaled), self.fc2.weight.t(), alpha=1 / slope)
+        activated = nn.functional.silu(scaled, inplace=not scaled.requires_grad)
+        out = torch.addmm(self.fc2.bias, activated, self.fc2.weight.t(), alpha=1 / slope)
         return out.view(hidden_states.shape)
 
 

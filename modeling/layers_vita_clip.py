@@ -166,7 +166,8 @@ class QuickGELU(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Any shape -> the same."""
-        return nn.functional.silu(self.SLOPE * hidden_states) / self.SLOPE
+        scaled = self.SLOPE * hidden_states
+        return nn.functional.silu(scaled, inplace=not scaled.requires_grad).mul_(1 / self.SLOPE)
 
 
 class VitaClipEncoderLayer(CLIPEncoderLayer):

@@ -234,9 +234,9 @@ class VitaClipTextEncoder(CLIPEncoder):
         plain = all_tokens or attention_mask is not None
         if num_shared_tokens and not plain and self.can_share_beginning(len(hidden_states)):
             return self._encode_beside_shared(hidden_states, end_positions, num_shared_tokens, **kwargs)
-        causal_mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
+        mask = create_causal_mask(self.config, hidden_states, attention_mask, None)
         for layer in self.layers[: None if all_tokens else -1]:
-            hidden_states = layer(hidden_states, causal_mask, is_causal=True, **kwargs)
+            hidden_states = layer(hidden_states, mask, is_causal=True, **kwargs)
         if all_tokens:
             return hidden_states
         # The end token sees itself and all before it; padding stands after it.

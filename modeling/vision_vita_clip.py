@@ -146,7 +146,7 @@ class VisualPrompts(LearnedPrompts):
         self.config = config
         width = config.hidden_size
         if config.uses_cls_projection:
-            self.cls_projection = self._make_cls_projection(config)
+            self.cls_projection = _make_cls_projection(width, config.cls_projection_rank)
         if config.use_summary_token:
             self.summary_layer_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
             self.summary_attn = SummaryAttention(config)
@@ -154,13 +154,6 @@ class VisualPrompts(LearnedPrompts):
             self.global_prompts = nn.Parameter(torch.empty(config.num_global_prompts, width))
         if config.use_local_prompts:
             self.local_prompts = nn.Parameter(torch.empty(config.num_frames, width))
-
-    @staticmethod
-    def _make_cls_projection(config: VitaClipVisionConfig) -> nn.Module:
-        width, rank = config.hidden_size, config.cls_projection_rank
-        if rank is None:
-            return nn.Linear(width, width)
-        return nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
 
     def init_prompts(self) -> None:
         """Global and local prompts from uniform(-v, v), the projection by torch's default for linear layers."""
@@ -209,6 +202,13 @@ class VisualPrompts(LearnedPrompts):
         if self.config.use_summary_token:
             return self.summary_layer_norm.weight.dtype
         return self.local_prompts.dtype if self.config.use_local_prompts else base_dtype
+
+
+def _make_cls_projection(width: int, rank: int | None) -> nn.Module:
+    """W and b of (1), with W factored if there is a rank: the compact variant."""
+    if rank is None:
+        return nn.Linear(width, width)
+    return nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, width))
 
 
 def visual_prompt_bound(patch_size: int, hidden_size: int) -> float:
