@@ -11,6 +11,7 @@ from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
 from ..data.sampling import resolve_sampling
+from ..modeling.cpu_vita_clip import use_cpu_kernels
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
@@ -46,6 +47,8 @@ def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingAr
     train_rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
     names = train_rows.features["label"].names
     vita_clip = load_vita_clip(model, names, data.num_frames)
+    if args.device.type == "cpu" and not args.torch_compile and model.attn_implementation is None:
+        use_cpu_kernels(vita_clip)
     processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
     video_processor = processor.video_processor
     video_processor.num_frames = data.num_frames
