@@ -1,4 +1,4 @@
-"""Two processes do what one does: DDP and FSDP on the CPU, over gloo."""
+"""Two processes do what one does: DDP on the CPU, over gloo."""
 
 import json
 import os
@@ -18,11 +18,9 @@ from vita_clip_hf import VitaClipForVideoClassification
 PROGRAM = Path(__file__).parents[1] / "distributed_run.py"
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1"]
 LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-# accelerate has FSDP1 on accelerators only; FSDP2 runs on the CPU too.
-FSDP = ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "NO_WRAP"]
-FSDP += ["--fsdp_cpu_ram_efficient_loading", "false", "--fsdp_state_dict_type", "FULL_STATE_DICT"]
-WAYS = {"single": [sys.executable], "ddp": [*LAUNCH, "--multi_gpu"], "fsdp": [*LAUNCH, *FSDP]}
-BFLOAT16_BASE = {f"{way}, bfloat16 base": WAYS[way] for way in ("single", "fsdp")}
+# Not FSDP: accelerate 1.15 ignores it for processes on the CPU, which then run DDP.
+WAYS = {"single": [sys.executable], "ddp": [*LAUNCH, "--multi_gpu"]}
+BFLOAT16_BASE = {f"{way}, bfloat16 base": WAYS[way] for way in ("single", "ddp")}
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +46,14 @@ def result_of(folder: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_two_processes_follow_the_loss_curve_of_one(runs, way):
-    one, two = (torch.tensor(result_of(runs[name])["losses"]) for name in ("single", way))
+def test_two_processes_follow_the_loss_curve_of_one(runs):
+    one, two = (torch.tensor(result_of(runs[name])["losses"]) for name in ("single", "ddp"))
     assert len(one) == 10
     torch.testing.assert_close(two, one, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_two_processes_save_the_adapter_of_one(runs, way):
-    one, two = (load_file(runs[name] / "straight" / "adapter_model.safetensors") for name in ("single", way))
+def test_two_processes_save_the_adapter_of_one(runs):
+    one, two = (load_file(runs[name] / "straight" / "adapter_model.safetensors") for name in ("single", "ddp"))
     assert one.keys() == two.keys()
     # A bias of keys shifts all scores of a query alike and has no gradient but rounding, which Adam makes large.
     for name in sorted(name for name in one if not name.endswith("k_proj.bias")):
@@ -65,11 +61,11 @@ def test_two_processes_save_the_adapter_of_one(runs, way):
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-4)
 
 
-def test_fsdp_spreads_a_base_in_bfloat16_beside_prompts_in_float32(runs):
+def test_two_processes_train_prompts_in_float32_on_a_base_in_bfloat16(runs):
     one, two = (torch.tensor(result_of(runs[name])["losses"]) for name in BFLOAT16_BASE)
     torch.testing.assert_close(two, one, atol=0.05, rtol=0)  # sums in another order, rounded to three digits
     assert not torch.equal(one, torch.tensor(result_of(runs["single"])["losses"]))
-    adapter = load_file(runs["fsdp, bfloat16 base"] / "resumed" / "adapter_model.safetensors")
+    adapter = load_file(runs["ddp, bfloat16 base"] / "resumed" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in adapter.values()} == {torch.float32}
 
 
