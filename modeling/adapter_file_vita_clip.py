@@ -2,10 +2,10 @@
 The table of what a prompt is, and the file of an adapter: which tensors it holds, in which precision, and how it
 recognises the base it belongs to.
 
-`adapter_model.safetensors` holds the prompts under the model's own names. Its metadata say the fingerprint of the base
+`adapter_model.safetensors` holds the prompts under the model's own names. Its metadata hold the base's fingerprint
 (`base_model_fingerprint`) and the precision (`adapter_dtype`). In int8 a tensor of two or more dimensions is stored as
-integers of -127 to 127, and beside it as `NAME.scale` the float32 number that each of its rows is to be multiplied
-with; tensors of fewer dimensions stay in float32.
+integers from -127 to 127, with a float32 factor for each row in `NAME.scale`; tensors of fewer dimensions stay in
+float32.
 """
 
 import hashlib

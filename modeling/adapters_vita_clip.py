@@ -76,7 +76,7 @@ class PromptSet:
 
 
 def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Moves a part, and gives it the model's mode and its configuration, which says the attention backend."""
+    """Moves a part to the device and type, and gives it the model's mode and configuration, attention included."""
     module = nn.ParameterList([part]) if isinstance(part, nn.Parameter) else part
     if device.type != "meta":  # weights of a layer that is offloaded do not say where it runs
         module.to(device=device, dtype=dtype)

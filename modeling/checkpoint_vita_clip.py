@@ -57,8 +57,8 @@ def load_model(
     cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
 ) -> Any:
     """
-    `VitaClipModel.from_pretrained`: of a CLIP it starts new prompts, an adapter it puts on its base, and a full
-    checkpoint it loads whole.
+    `VitaClipModel.from_pretrained`: starts new prompts on a CLIP, puts an adapter on its base, or loads a full
+    checkpoint.
 
     Args:
         cls: the model class.

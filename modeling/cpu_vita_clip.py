@@ -1,7 +1,7 @@
 """
 Faster kernels for CPUs, by one switch, [`use_cpu_kernels`]. The layers know nothing of them.
 
-Measured beside `torch.compile`, which fuses the same passes: these serve a model that is not compiled.
+They are for a model that is not compiled: `torch.compile` fuses the same passes.
 """
 
 import torch
@@ -44,9 +44,9 @@ def padded_sdpa_forward(
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """
-    transformers' `"sdpa"` over whole blocks of keys. The keys that fill the last block are masked: their scores are
-    the lowest number there is. In bfloat16 torch's kernel takes twice as long for the 214 keys of a frame of ViT-B/16
-    as for 224; its backward pass takes longer than that of eager attention, which is taken there.
+    transformers' `"sdpa"` with the keys padded to whole blocks; the padding is masked with the lowest finite score. In
+    bfloat16 torch's kernel may take twice as long for 214 keys (a frame of ViT-B/16) as for 224. Its backward pass in
+    bfloat16 is slower than that of eager attention, so eager attention is used if keys require a gradient.
     """
     if query.dtype == torch.bfloat16 and torch.is_grad_enabled() and key.requires_grad:
         return eager_attention_forward(module, query, key, value, attention_mask, **kwargs)

@@ -49,8 +49,7 @@ def contexts_from_words(model: nn.Module, tokenizer: PreTrainedTokenizerBase, wo
         raise ValueError(
             f"The words to start contexts from must make 1 to {limit} tokens; {words!r} makes {len(ids)}."
         )
-    embedding = model.text_model.embeddings.token_embedding
-    return embedding(torch.tensor(ids, device=embedding.weight.device))
+    return model.text_model.embeddings.token_embedding(torch.tensor(ids, device=model.logit_scale.device))
 
 
 @torch.no_grad()
@@ -58,9 +57,9 @@ def carry_over_contexts(
     old: nn.Module, old_labels: list[str], new: nn.Module, new_labels: list[str], start: torch.Tensor | None
 ) -> None:
     """
-    Fills the contexts of `new` class prompts. A name that `old` has keeps its own contexts. Those of other names start
-    from `start` `(M, D_t)` in the first M places, else from the mean of the old ones, else from N(0, 0.02). Unified
-    contexts are kept.
+    Fills the contexts of `new` class prompts. Names that `old` has keep their contexts. Other names get `start`
+    `(M, D_t)` in the first M places; the rest is the mean of the old contexts, or N(0, 0.02) if there are none.
+    Unified contexts are copied.
     """
     trained: Any = getattr(old, "contexts", None)
     if new.config.text_prompt_scope == "unified":

@@ -1,5 +1,5 @@
 """
-CLIP's attention and encoder layer in the form that Vita-CLIP needs, and how the model's weights start.
+CLIP's attention and encoder layer as Vita-CLIP needs them, and the initialisation of weights.
 
 In the equations of a layer the prompts are appended to the tokens, and their outputs are dropped. So they act as keys
 and values only, and are computed so here: a prompt has no query, no output projection and no MLP. A layer's output is
@@ -80,14 +80,14 @@ def in_graph() -> bool:
 @dataclass(frozen=True)
 class PromptRows:
     """
-    The prompts of all sequences of a layer, one below the other. A prompt that several sequences share stands there
-    once, so that its key and its value are computed once.
+    The prompts of a layer as rows of one matrix. A prompt that several sequences share is one row, so its key and
+    value are computed once.
 
     Args:
         rows: `(R, D)`.
-        groups: `(b_i, t_i, p_i)` for each kind of prompt, whose product is its number of rows: p_i prompts, with
-            b_i = B and t_i = T if each sequence has its own, and with 1 in place of B or T if they are shared there.
-        batch: B and T; there are B * T sequences.
+        groups: for each kind of prompt its shape `(b, t, p)`, which makes b * t * p rows: p prompts for each sequence.
+            b is B, or 1 if all clips share them; t is T, or 1 if all frames of a clip share them.
+        batch: `(B, T)`, for B * T sequences.
     """
 
     rows: torch.Tensor
@@ -101,7 +101,7 @@ class PromptRows:
             rows: keys or values of the prompts, `(R, E)`.
 
         Returns:
-            Those of the tokens and the P prompts of each sequence side by side, `(B * T, S + P, E)`.
+            The keys or values of each sequence's tokens, followed by those of its P prompts, `(B * T, S + P, E)`.
         """
         groups = rows.split([math.prod(size) for size in self.groups])
         prompts = [
@@ -157,9 +157,8 @@ class QuickGELU(nn.Module):
     """
     CLIP's activation `"quick_gelu"`, a(h) = h sigmoid(1.702 h), as silu(u) / 1.702 of u = 1.702 h.
 
-    The two are equal, because silu(u) = u sigmoid(u), within the range of the type: in float16 |h| < 38,000. torch
-    keeps u alone for the backward pass; written plainly, the activation of a layer's widest tensor keeps two of its
-    size.
+    Since silu(u) = u sigmoid(u), the two are equal, as long as u does not overflow (in float16: |h| < 38,000). For the
+    backward pass torch keeps only u; the plain form keeps two tensors of this size, the largest of the layer.
     """
 
     SLOPE = 1.702
@@ -171,7 +170,7 @@ class QuickGELU(nn.Module):
 
 
 class VitaClipEncoderLayer(CLIPEncoderLayer):
-    """CLIP's layer, with CLIP's weights. Prompts may stand beside its tokens, and a single token may be read."""
+    """CLIP's layer with CLIP's weights. It also takes prompts, and can compute its output for one token only."""
 
     def __init__(self, config: VitaClipVisionConfig | VitaClipTextConfig):
         GradientCheckpointingLayer.__init__(self)
@@ -196,8 +195,8 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
             hidden_states: `(N, S, D)`.
             attention_mask: in the form of the attention backend.
             prompts: of this layer, before its layer norm.
-            read_position: computes the layer for this token of each sequence alone (see [`read_tokens`]). The last
-                layer is read at one token, and the others serve that one as keys and values.
+            read_position: the token of each sequence for which the output is computed (see [`read_tokens`]); the
+                others give keys and values. The last layer of a tower uses it.
 
         Returns:
             `(N, S, D)`, or the tokens at `read_position`, `(N, 1, D)`.
@@ -210,8 +209,8 @@ class VitaClipEncoderLayer(CLIPEncoderLayer):
         if prompts is not None:
             prompts = replace(prompts, rows=as_autocast(self.layer_norm1(prompts.rows)))
         attended, _ = self.self_attn(queries, attention_mask, key_value_states=sources, prompts=prompts, **kwargs)
-        hidden_states = hidden_states + attended
-        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+        hidden_states = hidden_states + attended  # (5) of the vision side
+        return hidden_states + self.mlp(self.layer_norm2(hidden_states))  # (6)
 
 
 def read_tokens(hidden_states: torch.Tensor, position: int | torch.Tensor) -> torch.Tensor:
@@ -236,6 +235,7 @@ def as_autocast(tokens: torch.Tensor) -> torch.Tensor:
     an attention, which would cast them three times.
     """
     device = tokens.device.type
+    # torch knows no autocast for tensors without memory.
     if device == "meta" or tokens.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return tokens
     return tokens.to(torch.get_autocast_dtype(device))

@@ -88,7 +88,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     class_features: torch.Tensor | None
     _held_object: torch.Tensor | None
     main_input_name = "pixel_values"
-    accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer is to average it over accumulation
+    accepts_loss_kwargs = False  # the loss is a batch mean, so the Trainer averages it over accumulation steps
 
     def __init__(self, config: VitaClipConfig):
         config.check_prompts()  # fields may have been set since the configuration checked them
@@ -106,6 +106,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
         self.register_buffer("class_features", None, persistent=False)
         self.drop_class_features()
+        self.register_load_state_dict_post_hook(_drop_class_features)
         self._init_adapters()
         if config.base_model_name_or_path is not None:
             # The weights come from the base, the prompts from an adapter or their initialisation.
@@ -230,7 +231,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         """
         if label_token_ids is not None:
             self._check_other_classes(label_token_ids)
-        elif (held := self._held_features()) is not None:
+        elif (held := self.held_class_features()) is not None:
             return BaseModelOutputWithPooling(pooler_output=held)
         elif not self.training and not in_graph():
             logger.warning_once(
@@ -267,8 +268,9 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         The features are dropped by `train()` and `eval()`, a move to another device or precision, `load_state_dict`,
         `set_labels` and a switch of adapters. After any other edit of weights in eval mode, such as a step of an
         optimizer or a write to `weight.data`, call this method again. Held features carry no gradient, and they have
-        the precision that `torch.autocast` asks for at this call. While layers of peft stand behind them, whose scales
-        and weights change without notice, nothing is held; after `merge_and_unload()` call this method again.
+        the precision that `torch.autocast` asks for at this call. While layers of peft are part of the text side,
+        nothing is held, because their scales and weights change without notice; after `merge_and_unload()` call this
+        method again. Nor do held features follow the weights that `torch.func.functional_call` is given.
 
         Raises:
             ValueError: the model is in training mode, or has no classes.
@@ -276,8 +278,8 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         if self.training:
             raise ValueError("Class features are held in eval mode, and the model is in training: call model.eval().")
         self.drop_class_features()
-        if self._has_peft_behind_features():
-            logger.warning_once("Layers of peft stand behind the class features, so that they are not held.")
+        if self.has_peft_in_text():
+            logger.warning_once("Layers of peft are part of the text side, so class features are not held.")
             return
         with torch.inference_mode(False), torch.no_grad():
             self.class_features = self._encode_classes()
@@ -287,33 +289,28 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         """Forgets the features that [`hold_class_features`] holds."""
         self.class_features = self._held_object = None
 
-    def _held_features(self) -> torch.Tensor | None:
+    def held_class_features(self) -> torch.Tensor | None:
         """The held features, `(C, D')`, if they are still those of the weights."""
-        if self.class_features is not None and self._has_peft_behind_features():
-            self.drop_class_features()  # layers of peft may be merged and taken away again
+        if self.class_features is not None and self.has_peft_in_text():
+            self.drop_class_features()  # peft may later merge and remove its layers, which could not be seen then
         features = self.class_features
         if features is None or self.training:
             return None
-        # A move of the model makes another tensor of the buffer. So does torch.export, in which it is the same one.
-        moved = features is not self._held_object and not torch.compiler.is_exporting()
-        return None if moved else features
+        held: Any = self._held_object
+        if torch.compiler.is_exporting():  # the buffer is another object there
+            return features if (features.dtype, features.device) == (held.dtype, held.device) else None
+        return features if features is held else None  # a move of the model makes another tensor of the buffer
 
-    def _has_peft_behind_features(self) -> bool:
-        """Whether peft has put layers into the text side. It leaves its configuration on the model that it changes."""
+    def has_peft_in_text(self) -> bool:
+        """Whether peft has put layers into the text side. It stores its configuration on the model that it changes."""
         parts = (self.text_model, self.text_projection)
-        if not any("peft_config" in vars(module) for module in (self, *parts)):
-            return False
-        return any(hasattr(module, "base_layer") for part in parts for module in part.modules())
+        told = any("peft_config" in vars(module) for module in (self, *parts))
+        return told and any(hasattr(module, "base_layer") for part in parts for module in part.modules())
 
     def train(self, mode: bool = True) -> "VitaClipModel":
         """As in torch; features that are held are dropped."""
         self.drop_class_features()
         return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As in torch; features that are held are dropped."""
-        self.drop_class_features()
-        return super().load_state_dict(*args, **kwargs)
 
     # ---- the whole ----
 
@@ -413,8 +410,8 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
 
     def set_num_frames(self, num_frames: int) -> None:
         """
-        Makes the model one for clips of `num_frames` frames: temporal embedding and local prompts are resampled in
-        time. Clips of another length are accepted without it; this is for training on them.
+        Prepares the model for training on clips of `num_frames` frames: temporal embedding and local prompts are
+        resampled in time. Clips of another length are accepted without it.
 
         Raises:
             ValueError: `num_frames` is less than 1.
@@ -521,6 +518,11 @@ class VitaClipForVideoClassification(VitaClipModel):
             hidden_states=outputs.vision_model_output.hidden_states,
             attentions=outputs.vision_model_output.attentions,
         )
+
+
+def _drop_class_features(model: VitaClipModel, _: Any) -> None:
+    """A hook that torch calls when weights were loaded into the model, alone or as a part of another module."""
+    model.drop_class_features()
 
 
 def scaled_cosine(video_embeds: torch.Tensor, text_embeds: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:

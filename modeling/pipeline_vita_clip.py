@@ -68,7 +68,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     def hold_labels(self) -> None:
         """
         Encodes the labels that the constructor was given, for all calls that use them. After a change of the model's
-        text tower, such as layers of peft in it, call this method again. The learned contexts have no part in it.
+        text tower call this method again; while layers of peft are part of it, each call encodes the labels anew.
         """
         self._held_embeds: torch.Tensor | None = None
         if self._labels is not None:
@@ -77,10 +77,11 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
     def _embed_texts(self, labels: tuple[str, ...] | None, templates: tuple[str, ...]) -> torch.Tensor:
         """`(C, D')`; without labels of the model's own classes."""
         if labels is not None:
-            if self._held_embeds is not None and (labels, templates) == (self._labels, self._templates):
+            held = (labels, templates) == (self._labels, self._templates) and not self.model.has_peft_in_text()
+            if held and self._held_embeds is not None:
                 return self._held_embeds
             return embed_labels(self.model, self.tokenizer, labels, templates)
-        if self.model.class_features is None and not self.model.training:
+        if self.model.held_class_features() is None and not self.model.training:
             self.model.hold_class_features()
         with torch.no_grad():
             return self.model.get_class_features().pooler_output

@@ -38,9 +38,8 @@ from .layers_vita_clip import (
 
 # The attention backends whose masks are tensors over queries and keys, which can be cut and put together.
 TENSOR_MASK_BACKENDS = ("eager", "sdpa")
-# The cost of one more group of classes, which starts every operation of every layer once more, in tokens of text whose
-# encoding takes as long. A fast device waits for the start, a CPU hardly does. Both are estimates: the grouping of
-# texts changes the time, and no result.
+# The fixed cost of one more group of classes, in tokens of text of equal encoding time. It is the time to launch every
+# operation once more: large on a fast device, small on a CPU. Both are estimates; results do not depend on them.
 GROUP_COST_ON_CPU, GROUP_COST_ELSEWHERE = 256, 8192
 
 
@@ -57,8 +56,8 @@ class ClassLayout:
         order: `(C, M_c + S_n)`: for each place, which of `[ctx_1..ctx_Mc, own tokens]` stands there.
         end_positions: `(C, 1)`: the place of the end token.
         lengths: of the C sequences, known without waiting for the device.
-        num_shared_tokens: the number of tokens with which all sequences begin alike; 0 if it is the start token at
-            most.
+        num_shared_tokens: the number of leading tokens that all sequences share, or 0 if that is at most the start
+            token.
     """
 
     input_ids: torch.Tensor
@@ -148,7 +147,10 @@ class ClassPrompts(LearnedPrompts):
         }
 
     def _order(self, num_tokens: int, longest: int) -> list[int]:
-        """The order of `[ctx_1..ctx_Mc, SOS, name.., ".", EOS, padding..]` in the sequence of one class."""
+        """
+        For each place in a class's sequence, the index of its token in
+        `[ctx_1..ctx_Mc, SOS, name.., ".", EOS, padding..]`.
+        """
         contexts = list(range(self.config.text_prompt_length))
         start, *rest = range(len(contexts), len(contexts) + longest)
         name, tail = rest[: num_tokens - 3], rest[num_tokens - 3 :]
@@ -191,9 +193,9 @@ class ClassPrompts(LearnedPrompts):
 
 
 class VitaClipTextLayer(VitaClipEncoderLayer):
-    """A text layer: CLIP's, beside whose tokens those of a beginning may stand that all texts share."""
+    """CLIP's text layer. Tokens of a beginning that all texts share may be passed apart: as keys and values."""
 
-    def forward(  # type: ignore[override]  # the shared tokens are a tensor: reentrant checkpoints see no other input
+    def forward(  # type: ignore[override]  # reentrant checkpointing sees tensors only
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
@@ -230,7 +232,7 @@ class VitaClipTextEncoder(CLIPEncoder):
         `(N, S, D_t)` -> `(N, 1, D_t)`, the end tokens, or the whole with `all_tokens`. The first `num_shared_tokens`,
         the same in all texts, are computed once if [`can_share_beginning`].
         """
-        kwargs.pop("is_causal", None)  # transformers passes the caller's or the config's; CLIP's is known here
+        kwargs.pop("is_causal", None)  # transformers passes the caller's or the config's; this sets its own
         plain = all_tokens or attention_mask is not None
         if num_shared_tokens and not plain and self.can_share_beginning(len(hidden_states)):
             return self._encode_beside_shared(hidden_states, end_positions, num_shared_tokens, **kwargs)
@@ -249,7 +251,8 @@ class VitaClipTextEncoder(CLIPEncoder):
 
     def can_share_beginning(self, num_texts: int) -> bool:
         """
-        Whether masks are tensors and there is no dropout, which differs between texts, nor a graph of fixed sizes.
+        Whether a shared beginning can be computed once: masks are tensors, no dropout differs between texts, and no
+        graph of fixed sizes is recorded.
         """
         drops = self.training and self.config.attention_dropout > 0
         takes_mask = self.config._attn_implementation in TENSOR_MASK_BACKENDS
@@ -265,6 +268,7 @@ class VitaClipTextEncoder(CLIPEncoder):
         # A text's own tokens see all shared ones. As keys the shared tokens stand behind them: (1, 1, S, S + P).
         own_mask = mask[..., num_shared_tokens:, :].roll(-num_shared_tokens, dims=-1)
         for layer in self.layers[:-1]:
+            # Both read the shared tokens as they enter the layer.
             own = layer(own, own_mask, shared, is_causal=False, **kwargs)
             shared = layer(shared, shared_mask, is_causal=False, **kwargs)
         end_positions = end_positions - num_shared_tokens
@@ -380,8 +384,8 @@ def encode_classes(
         text_model: CLIP's.
         class_prompts: the contexts.
         label_token_ids: other classes than the model's own; see [`ClassPrompts.layout`].
-        chunk_size: classes encoded at once, which bounds memory. It counts if no gradient is recorded or gradient
-            checkpointing is on; else the layers keep everything for the backward pass, in chunks or not.
+        chunk_size: the largest number of classes encoded at once, to bound memory, without gradients or with gradient
+            checkpointing. Otherwise chunks would save nothing: activations are kept for the backward pass.
     """
     layout = class_prompts.layout(label_token_ids)
     checkpointing = text_model.training and text_model.encoder.layers[0].gradient_checkpointing
@@ -412,8 +416,8 @@ def _encode_group(
 
 def groups_to_encode(lengths: list[int], chunk_size: int | None, device: torch.device) -> list[list[int]]:
     """
-    Texts by [`group_by_length`], in chunks of at most `chunk_size`. In a graph, which every group would make larger,
-    they all are one group.
+    Texts by [`group_by_length`], in chunks of at most `chunk_size`. In a graph all texts are one group, because each
+    group would make the graph larger.
     """
     if in_graph():
         return [list(range(len(lengths)))]

@@ -70,7 +70,7 @@ def as_clips(pixel_values: torch.Tensor, num_channels: int) -> torch.Tensor:
 
 
 def _check_finite(clips: torch.Tensor) -> None:
-    # A single sum tells whether there is anything to look for.
+    # The sum is finite if all values are; only otherwise are they searched.
     if not torch.isfinite(clips.sum(dtype=torch.float32)):
         bad = (~torch.isfinite(clips)).flatten(2).any(-1).nonzero()
         where = f"first in clip {bad[0, 0]}, frame {bad[0, 1]}" if len(bad) else "their sum overflows"
@@ -184,14 +184,14 @@ class VisualPrompts(LearnedPrompts):
         prompts: list[torch.Tensor] = []
         projected: Any = self.cls_projection(class_tokens) if config.uses_cls_projection else None  # (1)
         if config.use_summary_token:
-            attended, _ = self.summary_attn(self.summary_layer_norm(projected))
-            prompts.append((projected + attended)[:, :, None])  # (2)
-        if config.use_global_prompts:
-            prompts.append(self.global_prompts[None, None])  # (4)
+            attended, _ = self.summary_attn(self.summary_layer_norm(projected))  # (2)
+            prompts.append((projected + attended)[:, :, None])
         if config.use_local_prompts:
             condition = class_tokens if config.local_prompt_condition == "class_token" else projected
             local_prompts = resample_frames(self.local_prompts, class_tokens.shape[1])
             prompts.append((local_prompts + condition)[:, None])  # (3)
+        if config.use_global_prompts:
+            prompts.append(self.global_prompts[None, None])  # (4)
         return [prompt.to(base_dtype) for prompt in prompts]
 
     def _own_dtype(self, base_dtype: torch.dtype) -> torch.dtype:
@@ -233,7 +233,7 @@ class VitaClipVisionLayer(VitaClipEncoderLayer):
         super().__init__(config)
         self.prompts = VisualPrompts(config)
 
-    def forward(  # type: ignore[override]  # a frame's prompts come from its clip, not from the caller
+    def forward(  # type: ignore[override]  # prompts are made here from the clip, and are no argument
         self,
         hidden_states: torch.Tensor,
         num_frames: int,
@@ -324,9 +324,9 @@ class VitaClipVisionModel(VitaClipPreTrainedModel, CLIPVisionModel):
 
     def _needs_gradient_at_input(self) -> bool:
         """
-        Whether layers with learned weights are checkpointed reentrantly. torch then trains no layer whose input has no
-        gradient, and below the layers the temporal embedding alone gives them one. In a graph every checkpoint trains
-        its layer.
+        Whether the input of the layers must require a gradient. Under reentrant checkpointing torch trains a layer
+        only if its input requires one, and here only the temporal embedding would provide it. A graph does not need
+        this.
         """
         layer = self.encoder.layers[0]
         checkpoints = self.training and layer.gradient_checkpointing and torch.is_grad_enabled()

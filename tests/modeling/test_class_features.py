@@ -42,7 +42,7 @@ def test_held_features_give_the_same_logits_without_the_text_tower():
         assert model.get_class_features().pooler_output is model.class_features
 
 
-def test_the_classifier_reads_held_features():
+def test_the_classifier_readsheld_class_features():
     model = toy_model(cls=VitaClipForVideoClassification)
     model.hold_class_features()
     calls = count_encodings(model)
@@ -101,6 +101,9 @@ def test_a_model_in_training_or_without_classes_cannot_hold_features():
 
 CHANGES = {
     "training": lambda model: (model.train(), randomise(model.class_prompts, 1), model.eval()),
+    "load_state_dict of a parent": lambda model: nn.Sequential(model).load_state_dict(
+        nn.Sequential(toy_model(seed=4)).state_dict()
+    ),
     "load_state_dict": lambda model: model.load_state_dict(toy_model(seed=4).state_dict()),
     "a change of precision and back": lambda model: model.to(torch.bfloat16).to(torch.float32),
     "half and float": lambda model: model.half().float(),
@@ -202,6 +205,13 @@ def test_an_exported_model_with_held_features_has_no_text_tower():
     program = torch.export.export(model, (toy_clips(),))
     assert not any("text_model" in str(node.meta.get("nn_module_stack")) for node in program.graph.nodes)
     torch.testing.assert_close(program.module()(toy_clips()).logits, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_model_that_was_moved_is_exported_with_its_text_tower():
+    model = held_model(cls=VitaClipForVideoClassification).double()
+    program = torch.export.export(model, (toy_clips().double(),))
+    assert any("text_model" in str(node.meta.get("nn_module_stack")) for node in program.graph.nodes)
 
 
 # ---- peft ----

@@ -17,7 +17,7 @@ class VitaClip(VideoTextModel):
         Raises:
             ValueError: the model is in training mode, or has no classes.
         """
-        was_held = self.model.class_features is not None
+        was_held = self.model.held_class_features() is not None
         if not was_held:
             self.model.hold_class_features()
         class_features = self.model.get_class_features().pooler_output
