@@ -136,7 +136,8 @@ def test_features_are_dropped_when_an_adapter_is_put_back_on():
 
 
 EDITS = {
-    "an optimizer's step": lambda model: model.class_prompts.contexts.add_(1),
+    # Not a sum with a constant, which layer norms take away.
+    "an optimizer's step": lambda model: model.class_prompts.contexts.mul_(2),
     "other frozen weights": lambda model: randomise(model.text_model, 3),
     "a hook": lambda model: model.text_projection.register_forward_hook(lambda module, inputs, output: 2 * output),
     "another module": lambda model: setattr(model.text_model.encoder.layers[0].mlp, "activation_fn", nn.ReLU()),
@@ -151,7 +152,7 @@ def test_after_an_edit_of_weights_in_eval_mode_features_are_held_anew_by_another
     edit(model)
     model.hold_class_features()
     after = model.get_class_features().pooler_output
-    assert not torch.allclose(after, before)
+    assert not torch.allclose(after, before, atol=1e-2)
     torch.testing.assert_close(after, model._encode_classes(), atol=1e-5, rtol=0)
 
 
