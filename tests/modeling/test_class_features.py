@@ -252,6 +252,25 @@ def test_nothing_is_held_while_layers_of_peft_stand_behind_the_features():
 
 
 @torch.no_grad()
+def test_class_features_follow_an_adapter_of_peft_that_is_swapped_in_place(tmp_path):
+    _, _, model, wrapped = peft_model(r"text_model.*\.q_proj")
+    hotswap = pytest.importorskip("peft.utils.hotswap")
+    model.hold_class_features()
+    before = model.get_class_features().pooler_output.clone()
+    weights = [weight for name, weight in wrapped.named_parameters() if "lora_" in name]
+    for weight in weights:
+        weight.mul_(3)
+    wrapped.save_pretrained(tmp_path)
+    expected = model.get_class_features().pooler_output.clone()
+    for weight in weights:
+        weight.div_(3)
+    torch.testing.assert_close(model.get_class_features().pooler_output, before, atol=1e-4, rtol=0)
+    hotswap.hotswap_adapter(wrapped, str(tmp_path), adapter_name="default", torch_device="cpu")
+    torch.testing.assert_close(model.get_class_features().pooler_output, expected, atol=1e-4, rtol=0)
+    assert not torch.allclose(expected, before, atol=1e-2)
+
+
+@torch.no_grad()
 def test_layers_of_peft_that_come_after_features_were_held_end_their_use():
     peft = pytest.importorskip("peft")
     model = held_model()
