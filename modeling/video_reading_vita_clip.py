@@ -117,12 +117,45 @@ class VideoReader:
         self.fps = _average_fps(self._decoder)
         self._num_hidden = self._count_hidden_frames()
         self.num_frames = len(self._decoder) - self._num_hidden
+        self._times = self._read_times()
         self._can_skip = self._can_seek = self._starts_with_first_packet()
         if not self._can_skip:
             # For example the file was cut inside a group of pictures, and packets before the first key frame show
             # nothing. Only decoding tells the number of frames, and decord's jumps and skips use wrong numbers.
             self.num_frames = self._count_by_decoding()
+            self._times = None
         self.height, self.width = self._read_frame(0).shape[:2]
+
+    @property
+    def frame_times(self) -> np.ndarray | None:
+        """
+        Seconds from the start of the video at which each frame is shown, float64 `(num_frames,)`, the first at 0.
+        From the rate if frames have no timestamps; `None` if the file has neither.
+        """
+        if self._times is not None:
+            return self._times
+        return np.arange(self.num_frames) / self.fps if self.fps else None
+
+    def frames_between(self, start: float, end: float) -> tuple[int, int]:
+        """
+        The frames that are on the screen in a part of the video: the first of them, and the one after the last.
+
+        Args:
+            start, end: seconds; of a part shorter than a frame, the frame that is shown at `start`.
+
+        Raises:
+            VideoReadError: the file says nothing about time, or ends before `start`.
+        """
+        times = self.frame_times
+        if times is None:
+            raise VideoReadError(f"{self.name}: does not say when its frames are shown, which a part of it needs")
+        last_frame = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or 1)
+        if start >= times[-1] + last_frame:
+            raise VideoReadError(f"{self.name}: ends after {times[-1] + last_frame:.1f} s, before second {start:g}")
+        # Written times are rounded: a frame that begins within this much of `start` or `end` begins there.
+        first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
+        stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
+        return first, max(stop, first + 1)
 
     @property
     def duration(self) -> float | None:
@@ -282,6 +315,13 @@ class VideoReader:
         shown = self._confirms(0)
         self._restart()
         return 0 if shown else before_start
+
+    def _read_times(self) -> np.ndarray | None:
+        """When each frame is shown; `None` if the packets have no presentation times (AVI, raw streams)."""
+        packets = np.arange(self._num_hidden, len(self._decoder))
+        times = self._decoder.get_frame_timestamp(packets)[:, 0].astype(np.float64)
+        has_times = len(times) > 0 and times[0] > _NO_TIMESTAMP and bool((np.diff(times) > 0).all())
+        return times - times[0] if has_times else None
 
     def _starts_with_first_packet(self) -> bool:
         """Whether the first frame that decord gives is the one that the first packet holds."""
