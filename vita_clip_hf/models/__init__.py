@@ -2,7 +2,17 @@
 
 from .clip_mean import ClipMean
 from .interface import VideoFeatures, VideoTextModel
+from .loading import fixed_num_frames, load_model
 from .vita_clip import VitaClip
 from .x_clip import XClip, XClipVideoFeatures
 
-__all__ = ["ClipMean", "VideoFeatures", "VideoTextModel", "VitaClip", "XClip", "XClipVideoFeatures"]
+__all__ = [
+    "ClipMean",
+    "VideoFeatures",
+    "VideoTextModel",
+    "VitaClip",
+    "XClip",
+    "XClipVideoFeatures",
+    "fixed_num_frames",
+    "load_model",
+]
