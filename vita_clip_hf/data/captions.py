@@ -93,7 +93,7 @@ def _read_lsmdc(path: Path, text: str) -> list[tuple[str, str]]:
             continue
         if len(fields) != _LSMDC_FIELDS or not fields[0].strip() or not fields[-1].strip():
             raise ValueError(
-                f"{path}, line {number}: expected a clip, four times and a sentence, separated by tabs; found {line!r:.80}."
+                f"{path}, line {number}: expected a clip, four times and a sentence between tabs, found {line!r:.80}."
             )
         pairs.append((fields[0].strip(), fields[-1].strip()))
     return pairs

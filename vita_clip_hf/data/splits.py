@@ -71,6 +71,26 @@ def draw_classes(class_names: Sequence[str], number: int, seed: int) -> list[int
     return sorted(order[:number])
 
 
+def draw_episode(dataset: Dataset, ways: int, shots: int, seed: int) -> tuple[Dataset, Dataset]:
+    """
+    A draw of few-shot episodes: `ways` of the classes that have more than `shots` videos, `shots` videos of each to
+    train on, and the others of the same classes to test on. Class ids become 0 to `ways - 1`.
+
+    Raises:
+        ValueError: there are fewer such classes.
+    """
+    counts = Counter(dataset["label"])
+    names = dataset.features["label"].names
+    large = [label for label in range(len(names)) if counts[label] > shots]
+    chosen = draw_classes([names[label] for label in large], ways, seed)
+    of_classes = select_classes(dataset, [large[number] for number in chosen])
+    numbered = of_classes.add_column("row_of_draw", list(range(len(of_classes))))
+    train = draw_shots(numbered, shots, seed)
+    drawn = set(train["row_of_draw"])
+    test = numbered.select([row for row in range(len(numbered)) if row not in drawn])
+    return train.remove_columns("row_of_draw"), test.remove_columns("row_of_draw")
+
+
 def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
     """The rows of these classes, whose ids become 0, 1, ... in the order given."""
     new_ids = {label: number for number, label in enumerate(classes)}
@@ -113,4 +133,4 @@ def _place(seed: int, name: str) -> str:
     return sha256(f"{seed}/{name}".encode()).hexdigest()
 
 
-__all__ = ["base_and_novel_classes", "draw_classes", "draw_shots", "select_classes", "write_list"]
+__all__ = ["base_and_novel_classes", "draw_classes", "draw_episode", "draw_shots", "select_classes", "write_list"]

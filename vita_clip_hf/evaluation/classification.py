@@ -72,26 +72,48 @@ def score_classes(
     Returns:
         `(N, C)`, float32 on the CPU; a softmax gives probabilities.
     """
-    num_classes = len(texts.embeds[0])
-    scores = torch.empty(len(videos), num_classes)
+    scores = torch.empty(len(videos), len(texts.embeds[0]))
     for stored in store.read(videos):
-        scores[stored.positions] = _score(model, stored.features, texts, protocol)
+        scores[stored.positions] = average_scores(_score(model, stored.features, texts), protocol)
     return scores
 
 
-def _score(model: VideoTextModel, features: VideoFeatures, texts: ClassTexts, protocol: Protocol) -> torch.Tensor:
-    """`(N, C)` of features `(N, V, ...)`."""
-    num_videos, num_views = features.video_embeds.shape[:2]
+@torch.no_grad()
+def score_each_view(
+    model: VideoTextModel, store: FeatureStore, videos: Sequence[str], texts: ClassTexts
+) -> torch.Tensor:
+    """`(N, K, V, C)` for K templates that are scored apart and V views: for draws of classes from the last axis."""
+    found, places = [], []
+    for stored in store.read(videos):
+        found.append(_score(model, stored.features, texts))
+        places += stored.positions
+    return torch.cat(found)[torch.tensor(places).argsort()]
+
+
+def average_scores(scores: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    """`(N, K, V, C)` to `(N, C)`: over the views, then over the templates."""
+    if protocol.view_average == "probabilities":
+        by_template = average_views(scores.flatten(0, 1)).unflatten(0, scores.shape[:2])
+    else:
+        by_template = scores.mean(dim=2)
+    if by_template.shape[1] == 1:
+        return by_template[:, 0]
+    return average_views(by_template) if protocol.template_average == "probabilities" else by_template.mean(dim=1)
+
+
+def _score(model: VideoTextModel, features: VideoFeatures, texts: ClassTexts) -> torch.Tensor:
+    """`(N, K, V, C)` of features `(N, V, ...)`."""
     clips = type(features)(**{name: tensor.flatten(0, 1) for name, tensor in _tensors(features).items()})
     by_template = []
     for embeds in texts.embeds:
-        chunks = [model.logits(chunk, embeds.to(model.device)).float().cpu() for chunk in _chunks(clips, model.device)]
-        logits = torch.cat(chunks).unflatten(0, (num_videos, num_views))
-        by_template.append(average_views(logits) if protocol.view_average == "probabilities" else logits.mean(dim=1))
-    stacked = torch.stack(by_template, dim=1)
-    if len(by_template) == 1:
-        return stacked[:, 0]
-    return average_views(stacked) if protocol.template_average == "probabilities" else stacked.mean(dim=1)
+        logits = [model.logits(chunk, embeds.to(model.device)).float().cpu() for chunk in _chunks(clips, model.device)]
+        by_template.append(torch.cat(logits).unflatten(0, features.video_embeds.shape[:2]))
+    scores = torch.stack(by_template, dim=1)
+    if not scores.isfinite().all():
+        raise ValueError(
+            f"{type(model.model).__name__} gives scores that are no finite numbers; are its weights whole?"
+        )
+    return scores
 
 
 def _chunks(clips: VideoFeatures, device: torch.device) -> list[VideoFeatures]:
@@ -103,4 +125,4 @@ def _tensors(features: VideoFeatures) -> dict[str, Any]:
     return {field.name: getattr(features, field.name) for field in fields(features)}
 
 
-__all__ = ["ClassTexts", "encode_class_texts", "own_classes", "score_classes"]
+__all__ = ["ClassTexts", "average_scores", "encode_class_texts", "own_classes", "score_classes", "score_each_view"]

@@ -93,3 +93,62 @@ def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     cells = labels * num_classes + logits.argmax(-1)
     counts = torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).float()
     return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def mean_class_accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The mean over the classes that have clips of the share of their clips that are given their class."""
+    correct = (logits.argmax(-1) == labels).double()
+    return torch.stack([correct[labels == label].mean() for label in labels.unique()]).mean().item()
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """Of two numbers from 0; 0 if either is."""
+    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+
+
+def bootstrap_interval(
+    correct: torch.Tensor, confidence: float = 0.95, num_samples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the mean over resampled clips."""
+    generator = torch.Generator().manual_seed(seed)
+    values = correct.double()
+    means = torch.cat(
+        [
+            values[torch.randint(len(values), (100, len(values)), generator=generator)].mean(1)
+            for _ in range(num_samples // 100)
+        ]
+    )
+    low, high = torch.quantile(means, torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.double))
+    return low.item(), high.item()
+
+
+def paired_bootstrap(
+    first: torch.Tensor, second: torch.Tensor, confidence: float = 0.95, num_samples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the mean difference, second - first, over resampled clips."""
+    return bootstrap_interval(second.double() - first.double(), confidence, num_samples, seed)
+
+
+def mcnemar(first: torch.Tensor, second: torch.Tensor) -> float:
+    """The exact two-sided p-value of McNemar's test."""
+    import math
+
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    total, least = only_first + only_second, min(only_first, only_second)
+    if total == 0:
+        return 1.0
+    return min(1.0, 2 * sum(math.comb(total, k) for k in range(least + 1)) / 2**total)
+
+
+def retrieval_figures(ranks: torch.Tensor) -> dict[str, float]:
+    """Recall at 1, 5 and 10, median and mean rank of ranks from 1."""
+    recalls = {f"recall_at_{k}": (ranks <= k).double().mean().item() for k in (1, 5, 10)}
+    return {**recalls, "median_rank": ranks.double().quantile(0.5).item(), "mean_rank": ranks.double().mean().item()}
+
+
+def soft_nms(proposals, sigma):
+    raise NotImplementedError
+
+
+def temporal_map(ground_truth, predictions, tiou_thresholds, dedupe=False):
+    raise NotImplementedError

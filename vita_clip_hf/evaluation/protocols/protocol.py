@@ -76,6 +76,8 @@ class Protocol:
         shots: training videos of each class, one run for each number; empty without training.
         seeds: of the draws of training videos, one run for each.
         tiou_thresholds: overlaps in time from which a detection counts; empty unless for localisation.
+        classes_per_proposal: the best classes that each proposal is given; `None` unless for localisation.
+        soft_nms_sigma: width of the Gaussian by which detections of a class that overlap lose score; `None` for none.
         metrics: what is reported.
         traps: what makes numbers under this name differ.
 
@@ -104,6 +106,8 @@ class Protocol:
     shots: tuple[int, ...]
     seeds: tuple[int, ...]
     tiou_thresholds: tuple[float, ...]
+    classes_per_proposal: int | None
+    soft_nms_sigma: float | None
     metrics: tuple[str, ...]
     traps: tuple[str, ...]
 
@@ -136,10 +140,12 @@ class Protocol:
             raise ValueError(f"seeds belong to shots; found {self.seeds} and {self.shots}.")
         if (self.kind == "localisation") != bool(self.tiou_thresholds):
             raise ValueError(f"tiou_thresholds is for localisation; found {self.tiou_thresholds} for {self.kind}.")
+        if (self.kind == "localisation") != (self.classes_per_proposal is not None):
+            raise ValueError(f"classes_per_proposal is for localisation; found {self.classes_per_proposal}.")
         if self.kind == "base_to_novel" and [split.name for split in self.splits] != ["base", "novel"]:
             raise ValueError(f"splits of {self.kind} must be base and novel.")
-        for number in (*self.shots, self.num_draws or 1, self.num_ways or 2):
-            _check_at_least("shots, num_draws and num_ways", number, 1)
+        for number in (*self.shots, self.num_draws or 1, self.num_ways or 2, self.classes_per_proposal or 1):
+            _check_at_least("shots, num_draws, num_ways and classes_per_proposal", number, 1)
 
     @property
     def num_views(self) -> int:
@@ -148,13 +154,11 @@ class Protocol:
 
     def to_dict(self) -> dict[str, Any]:
         """All facts, as YAML and JSON hold them."""
-        return yaml.safe_load(yaml.safe_dump(_plain(asdict(self))))
+        return _plain(asdict(self))
 
     def describe(self) -> str:
-        """All facts as text, a line each."""
-        facts = {name: value for name, value in self.to_dict().items() if value not in (None, [])}
-        facts["splits"] = [split.name for split in self.splits]
-        return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=110).rstrip()
+        """All facts as text: the summary, a line for each fact that is set, and the traps."""
+        return describe_facts(self.to_dict())
 
     def with_changes(self, changes: Mapping[str, Any]) -> Protocol:
         """
@@ -168,6 +172,20 @@ class Protocol:
         if "name" in changes:
             raise ValueError("The name of a protocol cannot be changed.")
         return _from_dict({**self.to_dict(), **changes, "name": f"{self.name} (changed)"}, "changes")
+
+
+def describe_facts(facts: Mapping[str, Any]) -> str:
+    """A protocol's facts, as `to_dict` gives them, as text."""
+    apart = ("name", "summary", "traps", "splits")
+    set_facts = {name: value for name, value in facts.items() if name not in apart and value not in (None, [])}
+    set_facts["splits"] = [split["name"] for split in facts["splits"]]
+    lines = [
+        yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True, width=10_000).strip()
+        for name, value in set_facts.items()
+    ]
+    summary = [f"  {line}" for line in facts["summary"].strip().splitlines()]
+    traps = [f"  trap: {trap}" for trap in facts["traps"]]
+    return "\n".join([f"protocol: {facts['name']}", *summary, *(f"  {line}" for line in lines), *traps])
 
 
 def protocol_names() -> list[str]:
@@ -260,4 +278,4 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-__all__ = ["Protocol", "TestSplit", "load_protocol", "protocol_names"]
+__all__ = ["Protocol", "TestSplit", "describe_facts", "load_protocol", "protocol_names"]
