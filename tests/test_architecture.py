@@ -43,7 +43,7 @@ ROOMS = (
     ("models",),
     ("hub", "convert", "visualize"),
     ("evaluation",),
-    ("training", "predict", "benchmark"),
+    ("training", "predict", "benchmark", "evaluate"),
     ("demo", "search"),
     ("cli", "registration"),
     ("__init__",),

@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import benchmark, predict
+from . import benchmark, evaluate, predict
 from .convert import command as convert
 from .data import command as data
 from .demo import command as demo
-from .evaluation import command as evaluation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_parser(commands)
     convert.add_parser(commands)
     data.add_parser(commands)
-    evaluation.add_parsers(commands)
+    evaluate.add_parsers(commands)
     benchmark.add_parser(commands)
     return parser
 

@@ -115,13 +115,13 @@ def _part(
         "top_5": lambda: top_k_accuracy(scores, labels, 5),
         "mean_class_accuracy": lambda: mean_class_accuracy(scores, labels),
     }
-    correct = scores.topk(1).indices[:, 0] == labels
+    correct = ranks_of_right(scores, labels) == 1
     is_drawn = selection.draw is not None
     marks = (run.label, test_set.name, f"draw{selection.draw}" if is_drawn and run.draw is None else "")
     return Part(
         name=" ".join(mark for mark in marks if mark),
         figures={name: known[name]() for name in protocol.metrics},
-        interval=None if is_drawn or protocol.metrics[0] != "top_1" else bootstrap_interval(correct),
+        interval=None if is_drawn or protocol.metrics[0] != "top_1" else bootstrap_interval(correct.tolist()),
         num_videos=len(labels),
         num_classes=len(selection.classes),
         model=run.model,
@@ -133,13 +133,17 @@ def _part(
     )
 
 
+def ranks_of_right(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The rank of the right class, from 1; an equal score counts as the better one, as in `top_k_accuracy`."""
+    return (scores >= scores.gather(1, labels[:, None])).sum(dim=-1)
+
+
 def _prediction_rows(
     part: Part, test_set: TestSet, selection: _Selection, scores: torch.Tensor
 ) -> list[dict[str, Any]]:
     names = [test_set.class_names[label] for label in selection.classes]
     probabilities, best = scores.softmax(-1).topk(min(_RANKED, len(names)), dim=-1)
-    of_right = scores.gather(1, selection.labels[:, None])
-    ranks = (scores > of_right).sum(dim=-1) + 1
+    ranks = ranks_of_right(scores, selection.labels)
     rows = []
     for number, row in enumerate(selection.rows):
         label = int(selection.labels[number])
@@ -153,7 +157,7 @@ def _prediction_rows(
                 "end": video.get("end"),
                 "label": names[label],
                 "predicted": names[int(best[number, 0])],
-                "correct": int(best[number, 0]) == label,
+                "correct": int(ranks[number]) == 1,
                 "rank": int(ranks[number]),
                 "best": [names[place] for place in best[number].tolist()],
                 "probabilities": probabilities[number].tolist(),

@@ -180,8 +180,10 @@ def _pair(name: str, first: dict[tuple, dict[str, Any]], other: dict[tuple, dict
         of_class = torch.tensor([found == label for found in labels])
         shares = [right[of_class].double().mean().item() for right in rights]
         by_class[label] = (shares[0], shares[1], int(of_class.sum()))
-    difference = (rights[1].double() - rights[0].double()).mean().item()
-    return Pair(name, len(keys), difference, paired_bootstrap(*rights), mcnemar(*rights), by_class)
+    first_right, other_right = (right.tolist() for right in rights)
+    found = paired_bootstrap(first_right, other_right)
+    p_value = mcnemar(first_right, other_right).p_value
+    return Pair(name, len(keys), found.difference, (found.low, found.high), p_value, by_class)
 
 
 def _most_different(pair: Pair) -> list[str]:

@@ -13,10 +13,10 @@ from .classification import encode_class_texts, score_classes
 from .classify import classify
 from .features import identity_of
 from .localisation import LocalisationSet, detect, load_localisation_set, localisation_figures
-from .metrics import bootstrap_interval
+from .metrics import bootstrap_interval, retrieval_both_ways, retrieval_ranks
 from .protocols import Protocol, load_protocol
 from .report import Part, Report
-from .retrieval import caption_rows, figures_of_ranks, rank_captions, score_captions
+from .retrieval import caption_rows, score_captions
 from .run import Contender, Resources, contenders, describe_unreadable, encode, load_contender, plan_runs
 from .summary import summarise
 from .test_sets import TestSet, checksum, choose_splits, load_test_sets
@@ -167,11 +167,13 @@ def _retrieve(model: str, protocol: Protocol, data: TestData, resources: Resourc
     owners = [place_of[captions.video_of_caption[number]] for number in kept]
     videos = [identity_of(rows[row]) for row in readable]
     similarity = score_captions(contender.model, contender.store, videos, texts, protocol)
-    of_captions, of_videos = rank_captions(similarity, owners)
-    figures = figures_of_ranks(of_captions, of_videos)
-    interval = bootstrap_interval(of_captions == 1)
+    ranks = retrieval_ranks(similarity, owners)
+    figures = {
+        name: value for name, value in retrieval_both_ways(similarity, owners).items() if _is_asked(name, protocol)
+    }
+    interval = bootstrap_interval((ranks == 1).tolist())
     found.parts.append(Part("test", figures, interval, len(readable), None, model, split.name))
-    found.predictions += caption_rows(texts, [rows[row]["video"] for row in readable], owners, of_captions)
+    found.predictions += caption_rows(texts, [rows[row]["video"] for row in readable], owners, ranks)
     found.unreadable = describe_unreadable(rows, failures)
     listed = len(captions.videos)
     found.counts[split.name] = {
@@ -186,17 +188,20 @@ def _retrieve(model: str, protocol: Protocol, data: TestData, resources: Resourc
     return found
 
 
+def _is_asked(name: str, protocol: Protocol) -> bool:
+    return name.removeprefix("text_to_video_").removeprefix("video_to_text_") in protocol.metrics
+
+
 def _localise(model: str, protocol: Protocol, data: TestData, resources: Resources) -> _Findings:
-    if data.proposals is None:
-        raise ValueError(f"The protocol {protocol.name} names proposals: give their file by --proposals.")
+    proposals = Path(data.proposals) if data.proposals is not None else float(protocol.window_seconds or 1)
     splits = choose_splits(protocol, data.splits)
     truth = _one_file(data.list_path, splits[0].lists, "ground truth", "--list")
-    test_sets = [
-        load_localisation_set(split, truth, Path(data.proposals), data.videos, data.classes) for split in splits
-    ]
+    test_sets = [load_localisation_set(split, truth, proposals, data.videos, data.classes) for split in splits]
     found = _Findings()
     contender = load_contender(model, protocol, resources)
     found.add_contender(contender)
+    if data.proposals is None:
+        found.notes.append("No file of proposals was given: detections are runs of windows that the model scored.")
     for test_set in test_sets:
         failures = encode(contender, test_set.rows, resources, f"{test_set.name}: encoding")
         readable = [row for row in range(len(test_set.rows)) if row not in failures]

@@ -40,7 +40,7 @@ def _base_to_novel(parts: Sequence[Part], protocol: Protocol) -> dict[str, float
             figures |= {f"{half}_{name}": value for name, value in _means(of_half).items()}
             means[half] = fmean(part.figures[metric] for part in of_half)
     if len(means) == 2:
-        figures["harmonic_mean"] = harmonic_mean(means["base"], means["novel"])
+        figures["harmonic_mean"] = harmonic_mean(list(means.values()))
     return figures
 
 

@@ -77,6 +77,8 @@ class Protocol:
         seeds: of the draws of training videos, one run for each.
         tiou_thresholds: overlaps in time from which a detection counts; empty unless for localisation.
         classes_per_proposal: the best classes that each proposal is given; `None` unless for localisation.
+        window_seconds: without proposals from a file, the length of the windows that the model scores.
+        score_thresholds: runs of windows that reach one of these probabilities of a class are then detections.
         soft_nms_sigma: width of the Gaussian by which detections of a class that overlap lose score; `None` for none.
         metrics: what is reported.
         traps: what makes numbers under this name differ.
@@ -107,6 +109,8 @@ class Protocol:
     seeds: tuple[int, ...]
     tiou_thresholds: tuple[float, ...]
     classes_per_proposal: int | None
+    window_seconds: float | None
+    score_thresholds: tuple[float, ...]
     soft_nms_sigma: float | None
     metrics: tuple[str, ...]
     traps: tuple[str, ...]
@@ -140,8 +144,9 @@ class Protocol:
             raise ValueError(f"seeds belong to shots; found {self.seeds} and {self.shots}.")
         if (self.kind == "localisation") != bool(self.tiou_thresholds):
             raise ValueError(f"tiou_thresholds is for localisation; found {self.tiou_thresholds} for {self.kind}.")
-        if (self.kind == "localisation") != (self.classes_per_proposal is not None):
-            raise ValueError(f"classes_per_proposal is for localisation; found {self.classes_per_proposal}.")
+        for name in ("classes_per_proposal", "window_seconds", "score_thresholds"):
+            if (self.kind == "localisation") != bool(getattr(self, name)):
+                raise ValueError(f"{name} is for localisation; found {getattr(self, name)} for {self.kind}.")
         if self.kind == "base_to_novel" and [split.name for split in self.splits] != ["base", "novel"]:
             raise ValueError(f"splits of {self.kind} must be base and novel.")
         for number in (*self.shots, self.num_draws or 1, self.num_ways or 2, self.classes_per_proposal or 1):
@@ -179,10 +184,7 @@ def describe_facts(facts: Mapping[str, Any]) -> str:
     apart = ("name", "summary", "traps", "splits")
     set_facts = {name: value for name, value in facts.items() if name not in apart and value not in (None, [])}
     set_facts["splits"] = [split["name"] for split in facts["splits"]]
-    lines = [
-        yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True, width=10_000).strip()
-        for name, value in set_facts.items()
-    ]
+    lines = [f"{name}: {_inline(value)}" for name, value in set_facts.items()]
     summary = [f"  {line}" for line in facts["summary"].strip().splitlines()]
     traps = [f"  trap: {trap}" for trap in facts["traps"]]
     return "\n".join([f"protocol: {facts['name']}", *summary, *(f"  {line}" for line in lines), *traps])
@@ -269,6 +271,10 @@ def _value(kind: Any, value: Any, place: str) -> Any:
 def _check_at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, found {value}.")
+
+
+def _inline(value: Any) -> str:
+    return ", ".join(map(repr, value)) if isinstance(value, list) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -113,7 +113,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         OSError: a model, a list, or every video is not there.
         ValueError: options do not fit together.
     """
-    from .protocols import load_protocol
+    from .evaluation.protocols import load_protocol
 
     if options.list_protocols or options.list is _LIST_PROTOCOLS:
         print(explain_protocols())
@@ -125,7 +125,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if not options.videos.is_dir():
         raise FileNotFoundError(f"{options.videos}: no such folder of videos.")
 
-    from .evaluate import TestData, evaluate
+    from .evaluation.evaluate import TestData, evaluate
 
     data = TestData(
         videos=options.videos,
@@ -159,7 +159,7 @@ def run_features(options: argparse.Namespace) -> None:
         OSError: there is no video, or none can be read.
         ValueError: options make no sense.
     """
-    from .feature_files import FEATURE_FILES, extract_features, find_videos, write_features
+    from .evaluation.feature_files import FEATURE_FILES, extract_features, find_videos, write_features
 
     if options.out.suffix not in FEATURE_FILES:
         raise ValueError(f"--out must end with {' or '.join(FEATURE_FILES)}, found {options.out}.")
@@ -191,8 +191,8 @@ def run_compare(options: argparse.Namespace) -> None:
         OSError: a report is not there.
         ValueError: there is only one, or they have nothing in common.
     """
-    from .compare import compare_reports
-    from .report import load_report
+    from .evaluation.compare import compare_reports
+    from .evaluation.report import load_report
 
     comparison = compare_reports([load_report(path) for path in options.reports])
     print(comparison.as_markdown())
@@ -202,7 +202,7 @@ def run_compare(options: argparse.Namespace) -> None:
 
 def explain_protocols() -> str:
     """The protocols, two lines each, and their traps."""
-    from .protocols import load_protocol, protocol_names
+    from .evaluation.protocols import load_protocol, protocol_names
 
     blocks = []
     for name in protocol_names():
@@ -226,7 +226,7 @@ def _changes(given: list[str]) -> dict[str, Any]:
 
 
 def _resources(options: argparse.Namespace) -> Any:
-    from .run import DEFAULT_CACHE, Resources
+    from .evaluation.run import DEFAULT_CACHE, Resources
 
     accelerator = None
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # `accelerate launch` has started several processes
