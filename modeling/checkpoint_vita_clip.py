@@ -32,7 +32,7 @@ from .adapter_file_vita_clip import (
     write_adapter,
     written_whole,
 )
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
+from .configuration_vita_clip import PromptedClipConfig, check_label_names
 from .labels_vita_clip import contexts_from_words, tokenize_labels
 from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
 from .remote_code_vita_clip import copy_code, locate_base, name_code
@@ -54,7 +54,7 @@ Labels = list[str] | None
 
 
 def load_model(
-    cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
+    cls: Any, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
 ) -> Any:
     """
     `VitaClipModel.from_pretrained`: starts new prompts on a CLIP, puts an adapter on its base, or loads a full
@@ -74,8 +74,9 @@ def load_model(
     model_type = stored.get("model_type")
     if not stored:
         raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
-    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type):
-        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
+    own = cls.config_class
+    if model_type not in (CLIPConfig.model_type, own.model_type):
+        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a {own.method}.")
 
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
     load = partial(load_weights, config=config, output_loading_info=True, **kwargs)
@@ -83,13 +84,13 @@ def load_model(
         if model_type == CLIPConfig.model_type:
             model, info = _start_from_clip(load, name, config, labels, tokenizer, hub)
         else:
-            model, info = _load_trained(load, path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+            model, info = _load_trained(load, path, config, cls.config_class(**stored), labels, tokenizer, hub)
     model.freeze_base()
     return (model, info) if return_info else model
 
 
 def _start_from_clip(
-    load: Load, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
+    load: Load, name: str, config: PromptedClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
 ) -> Loaded:
     """New prompts on a CLIP checkpoint."""
     path = locate_base(name)
@@ -101,7 +102,7 @@ def _start_from_clip(
         config.set_label_names(labels)
         config.check_labels()
         tokenizer = tokenizer or load_tokenizer(config, hub)
-        config.label_token_ids = tokenize_labels(tokenizer, labels)
+        config.label_token_ids = tokenize_labels(tokenizer, labels, config.label_ending)
     model, info = load(path, **hub)
     model.remember_base()
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
@@ -111,7 +112,13 @@ def _start_from_clip(
 
 
 def _load_trained(
-    load: Load, path: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict
+    load: Load,
+    path: str,
+    config: PromptedClipConfig,
+    stored: PromptedClipConfig,
+    labels: Labels,
+    tokenizer: Any,
+    hub: dict,
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -131,7 +138,7 @@ def _load_trained(
     return model, info
 
 
-def _load_adapter(load: Load, path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]) -> Loaded:
+def _load_adapter(load: Load, path: str, adapter: str, config: PromptedClipConfig, hub: dict[str, Any]) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
     if config.base_model_name_or_path is None:
         raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
@@ -183,7 +190,7 @@ def resample_prompts(model: nn.Module, num_frames: int) -> None:
             setattr(model.get_submodule(holder), attribute, parameter)
 
 
-def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
+def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None) -> Any:
     """
     The tokenizer of the base.
 
@@ -207,7 +214,7 @@ def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, An
     return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
 
 
-def _hub_of_base(config: VitaClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
+def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
     """How to reach the base, a repository of its own, at the revision that the prompts were trained on."""
     shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
     return {**shared, "revision": config.base_model_revision or "main"}
@@ -234,13 +241,13 @@ def _requested_labels(kwargs: dict[str, Any]) -> Labels:
     return [by_id[index] for index in range(len(by_id))]
 
 
-def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
+def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[PromptedClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and the arguments that are left for the weights."""
     if not isinstance(config, PreTrainedConfig):
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
     is_ours = isinstance(config, cls.config_class)
     config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
-    for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
+    for field in (*config.prompt_fields, "base_model_name_or_path", "label_token_ids"):
         if field in kwargs:
             setattr(config, field, kwargs.pop(field))
     return config, kwargs
@@ -326,10 +333,10 @@ def save_adapter(
     name_code(config)
     _without_quantization(config).save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
-    copy_code(folder)
+    copy_code(folder, config.model_type)
 
 
-def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:
+def _without_quantization(config: PromptedClipConfig) -> PromptedClipConfig:
     """The configuration of an adapter, which is loaded on a base in any precision."""
     if getattr(config, "quantization_config", None) is None:
         return config
@@ -346,4 +353,4 @@ def _save_full(model: Any, save_weights: Callable[..., None], folder: Path, stat
         save_weights(folder, state_dict=state_dict, **kwargs)
     finally:
         config.base_model_name_or_path = base
-    copy_code(folder)
+    copy_code(folder, config.model_type)

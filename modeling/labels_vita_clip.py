@@ -26,12 +26,12 @@ def label_words(name: str) -> str:
 # ---- learned contexts ----
 
 
-def tokenize_labels(tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> list[list[int]]:
+def tokenize_labels(tokenizer: PreTrainedTokenizerBase, labels: list[str], ending: str = ".") -> list[list[int]]:
     """
-    The tokens of `"name."` of each class with start and end token. Names longer than CLIP's context come back whole:
-    the model says which one does not fit.
+    The tokens of each class name and its `ending` with start and end token. Names longer than CLIP's context come back
+    whole: the model says which one does not fit.
     """
-    texts = [label_words(name) + "." for name in labels]
+    texts = [label_words(name) + ending for name in labels]
     return tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .configuration_vita_clip import VitaClipConfig
+from .configuration_vita_clip import PromptedClipConfig
 
 if TYPE_CHECKING:
     # Never executed. When transformers loads a class by trust_remote_code, it fetches every file that is imported in
@@ -21,12 +21,28 @@ if TYPE_CHECKING:
     from .processing_vita_clip import VitaClipProcessor  # noqa: F401
 
 BASE_IN_PACKAGE = "package://"
-AUTO_MAP = {
-    "AutoConfig": "configuration_vita_clip.VitaClipConfig",
-    "AutoModel": "modeling_vita_clip.VitaClipModel",
-    "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
+PROCESSORS = {
     "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
     "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
+}
+AUTO_MAPS = {
+    "vita_clip": {
+        "AutoConfig": "configuration_vita_clip.VitaClipConfig",
+        "AutoModel": "modeling_vita_clip.VitaClipModel",
+        "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
+        **PROCESSORS,
+    },
+    "efficient_prompt": {
+        "AutoConfig": "configuration_efficient_prompt.EfficientPromptConfig",
+        "AutoModel": "modeling_efficient_prompt.EfficientPromptModel",
+        "AutoModelForVideoClassification": "modeling_efficient_prompt.EfficientPromptForVideoClassification",
+        **PROCESSORS,
+    },
+}
+# The files that run a model of each type.
+CODE_PATTERNS = {
+    "vita_clip": ("*_vita_clip.py",),
+    "efficient_prompt": ("*_vita_clip.py", "*_efficient_prompt.py"),
 }
 CUSTOM_PIPELINES = {
     "zero-shot-video-classification": {
@@ -37,16 +53,17 @@ CUSTOM_PIPELINES = {
 }
 
 
-def name_code(config: VitaClipConfig) -> None:
+def name_code(config: PromptedClipConfig) -> None:
     """Writes into the configuration which classes of the files beside it transformers is to load."""
-    config.auto_map = dict(AUTO_MAP)
+    config.auto_map = dict(AUTO_MAPS[config.model_type])
     config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)  # transformers' pipeline() changes what it finds
 
 
-def copy_code(folder: Path) -> None:
-    """Puts the files that run a checkpoint beside it, for `trust_remote_code`."""
-    for source in Path(__file__).parent.glob("*_vita_clip.py"):
-        shutil.copyfile(source, folder / source.name)
+def copy_code(folder: Path, model_type: str) -> None:
+    """Puts the files that run a checkpoint of that type beside it, for `trust_remote_code`."""
+    for pattern in CODE_PATTERNS[model_type]:
+        for source in Path(__file__).parent.glob(pattern):
+            shutil.copyfile(source, folder / source.name)
 
 
 def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:
