@@ -83,7 +83,9 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
         OSError: there is none.
         ValueError: it is damaged.
     """
-    path = cached_file(name_or_path, CONFIG_NAME, **hub)
+    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    if path is None:
+        raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
     fields = read_json(path)
     if not isinstance(fields, dict):
         raise ValueError(f"{path} holds a {type(fields).__name__}; expected an object with the fields of a model.")
@@ -130,6 +132,12 @@ def _require_type(field: str, value: Any, kind: type, words: str) -> None:
         raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
 
 
+def stored_name(name_or_path: str | os.PathLike) -> str:
+    """The name under which any process finds the same model: of a folder its absolute path, else as it is."""
+    name = os.fspath(name_or_path)
+    return os.path.abspath(name) if os.path.isdir(name) else name
+
+
 class ChecksStoredFields:
     """The part of a configuration that checks stored fields by [`checked_fields`] before anything is made of them."""
 
@@ -159,6 +167,8 @@ class ChecksStoredFields:
                 fields.pop("label_token_ids", None)  # those of other names
             fields.pop("num_labels", None)
             fields |= {"id2label": dict(enumerate(labels)), "label2id": None}
+        if kwargs.get("base_model_name_or_path"):
+            kwargs["base_model_name_or_path"] = stored_name(kwargs["base_model_name_or_path"])
         with errors_naming("The configuration"):
             return super().from_dict(fields, **kwargs)  # type: ignore[misc]
 
@@ -400,12 +410,16 @@ class VitaClipConfig(ChecksStoredFields, CLIPConfig):
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
+        self.check_token_ids(self.label_token_ids or [])
+
+    def check_token_ids(self, texts: list[list[int]]) -> None:
+        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
         last = self.text_config.vocab_size - 1
-        for index, ids in enumerate(self.label_token_ids or ()):
+        for index, ids in enumerate(texts):
             if len(ids) < 2 or min(ids) < 0 or max(ids) > last:
                 raise ValueError(
-                    f"label_token_ids[{index}] must be a start token, a name and an end token, of the ids 0 to {last} "
-                    f"of the vocabulary; found {ids!r:.100}."
+                    f"The token ids of text {index} must be a start token, a name and an end token, of the "
+                    f"vocabulary's 0 to {last}; found {ids!r:.100}."
                 )
 
     def check_prompts(self) -> None:

@@ -57,8 +57,8 @@ def copy_code(folder: Path) -> None:
 def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:
     """
     A base's name as transformers can load it: of `package://name/folder` that folder of an installed package, of
-    `./folder` the one in the folder `relative_to`, the adapter's; a Hub id or another path stays as it is. Of packages,
-    this one is understood and those that declare themselves (`PACKAGES_WITH_BASES`); nothing is imported.
+    `./folder` the one in the folder `relative_to`, the adapter's; a Hub id or another path stays as it is. Of
+    packages, this one is understood and those that declare themselves (`PACKAGES_WITH_BASES`); nothing is imported.
 
     Raises:
         OSError: the package or its folder is not there.
@@ -89,9 +89,3 @@ def _folder_of_package(name: str) -> Path:
         if path.is_dir() and ".." not in parts:
             return path
     raise OSError(f"{name}: the installed package {top!r} has no folder {'/'.join(parts)!r}.")
-
-
-def stored_name(name_or_path: str | os.PathLike) -> str:
-    """The name under which another process finds the same model: of a folder its absolute path, else as it is."""
-    name = os.fspath(name_or_path)
-    return os.path.abspath(name) if os.path.isdir(name) else name
