@@ -8,6 +8,8 @@ from transformers import CLIPTextConfig, CLIPVisionConfig
 
 from .configuration_vita_clip import PromptedClipConfig, delegated, require_positive, sub_config_spec
 
+MOST_TEMPORAL_LAYERS = 64
+
 
 @strict
 class EfficientPromptTextConfig(CLIPTextConfig):
@@ -87,6 +89,10 @@ class EfficientPromptConfig(PromptedClipConfig):
         for field in ("num_temporal_layers", "prefix_length", "suffix_length"):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must be 0 or more, found {getattr(self, field)}.")
+        if self.num_temporal_layers > MOST_TEMPORAL_LAYERS:
+            raise ValueError(
+                f"num_temporal_layers must be {MOST_TEMPORAL_LAYERS} at most, found {self.num_temporal_layers}."
+            )
 
     @property
     def fixed_prompts(self) -> tuple[str, ...]:

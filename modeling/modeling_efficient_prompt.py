@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CLIPVisionConfig, PreTrainedTokenizerBase
+from transformers import CLIPVisionConfig
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.clip.modeling_clip import CLIPVisionModel
@@ -55,13 +55,13 @@ class SharedContexts(ClassPrompts):
         label_token_ids: list[list[int]] | None,
         label_names: list[str] | None = None,
     ):
-        super().__init__(config, label_token_ids, label_names)
         limit = config.max_position_embeddings - 3  # start token, one token of a name and end token
         if config.text_prompt_length > limit:
             raise ValueError(
                 f"prefix_length={config.prefix_length} and suffix_length={config.suffix_length} leave no place for a "
                 f"name in the text encoder; together they may be {limit} at most."
             )
+        super().__init__(config, label_token_ids, label_names)
         if config.text_prompt_length:
             self.contexts = nn.Parameter(torch.empty(config.max_position_embeddings, config.hidden_size))
 
@@ -266,22 +266,6 @@ class EfficientPromptModel(VitaClipModel):
         token_ids = [ids[mask.bool()].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
         pooled = encode_classes(self.text_model, self.class_prompts, token_ids)
         return BaseModelOutputWithPooling(pooler_output=self.text_projection(pooled))
-
-    def set_labels(
-        self,
-        labels: list[str],
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        context_words: str | None = None,
-    ) -> None:
-        """
-        As [`VitaClipModel.set_labels`]; the learned vectors are shared and stay.
-
-        Raises:
-            ValueError: `context_words` are given: there are no contexts to start anew.
-        """
-        if context_words is not None:
-            raise ValueError("Efficient-Prompt's vectors belong to no class; set_labels takes no context_words.")
-        super().set_labels(labels, tokenizer)
 
 
 class EfficientPromptForVideoClassification(VitaClipForVideoClassification, EfficientPromptModel):
