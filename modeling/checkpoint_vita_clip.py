@@ -10,39 +10,54 @@ import copy
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig
-from transformers.utils import CONFIG_NAME, cached_file
+from transformers import CLIPConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .adapter_file_vita_clip import (
     ADAPTER_FILE,
     PER_FRAME,
+    LoadedBase,
+    adapter_shapes,
     check_base,
+    check_finite,
+    check_same_shapes,
     check_same_tensors,
-    fingerprint,
-    has_quantized_base,
     is_prompt,
     is_quantized,
     read_adapter,
     write_adapter,
     written_whole,
 )
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
-from .labels_vita_clip import contexts_from_words, tokenize_labels
+from .configuration_vita_clip import (
+    PromptedClipConfig,
+    check_class_names,
+    labels_of,
+    read_config_fields,
+    stored_name,
+)
+from .labels_vita_clip import contexts_from_words, load_tokenizer_of, tokenize_labels
 from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
 from .remote_code_vita_clip import copy_code, locate_base, name_code
+from .stored_weights_vita_clip import Shapes, check_shapes, expected_shapes, stored_shapes
 from .vision_vita_clip import resample_frames
+
+logger = logging.get_logger(__name__)
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 PUSH_ARGUMENTS = (
     *("repo_id", "processor", "commit_message", "commit_description"),
     *("private", "token", "revision", "create_pr"),
 )
+# Of an earlier save into the same folder, whose files would be loaded beside or in place of the new ones.
+STALE_FILES = ("*_vita_clip.py", "adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*")
+LOGIT_SCALE = "logit_scale"
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 Loaded = tuple[Any, dict]  # a model, and transformers' report of missing and unexpected tensors
@@ -54,7 +69,7 @@ Labels = list[str] | None
 
 
 def load_model(
-    cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
+    cls: Any, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
 ) -> Any:
     """
     `VitaClipModel.from_pretrained`: starts new prompts on a CLIP, puts an adapter on its base, or loads a full
@@ -65,53 +80,106 @@ def load_model(
         load_weights: transformers' own `from_pretrained` of that class.
         name_or_path, config, tokenizer, kwargs: as `VitaClipModel.from_pretrained` got them.
     """
+    if name_or_path is None:  # a state_dict in memory, as transformers takes it
+        return load_weights(None, config=config, **kwargs)
     name, path = os.fspath(name_or_path), locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
     kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
     labels = _requested_labels(kwargs)
-    stored, _ = PreTrainedConfig.get_config_dict(path, **hub)
+    stored = read_config_fields(path, **hub)
     model_type = stored.get("model_type")
-    if not stored:
-        raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
-    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type):
-        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
+    own = cls.config_class
+    if model_type not in (CLIPConfig.model_type, own.model_type):
+        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a {own.method}.")
 
+    dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
-    load = partial(load_weights, config=config, output_loading_info=True, **kwargs)
+    load = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
+    source = Source(path, hub, kwargs.get("variant"), allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
-            model, info = _start_from_clip(load, name, config, labels, tokenizer, hub)
+            model, info = _start_from_clip(cls, load, name, source, config, labels, tokenizer)
+            model.config.base_model_fingerprint = _fingerprint_of(model, stored, dtype)
         else:
-            model, info = _load_trained(load, path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+            own_config = own.from_dict(stored)
+            model, info = _load_trained(cls, load, name, source, config, own_config, labels, tokenizer)
     model.freeze_base()
     return (model, info) if return_info else model
 
 
+@dataclass(frozen=True)
+class Source:
+    """
+    Where weights are loaded from.
+
+    Args:
+        path: a Hub id or a folder.
+        hub: how to reach the Hub.
+        variant: part of the files' names.
+        allow_missing: whether tensors may be missing, which the caller reads in transformers' report.
+    """
+
+    path: str
+    hub: dict[str, Any]
+    variant: str | None
+    allow_missing: bool
+
+    def check(self, expected: Shapes, shapes: Shapes) -> None:
+        """Raises `ValueError` unless the stored `shapes` are those of the configuration."""
+        if self.allow_missing:
+            expected = {name: shape for name, shape in expected.items() if name in shapes}
+        check_shapes(expected, shapes, self.path)
+
+
 def _start_from_clip(
-    load: Load, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
+    cls: type, load: Load, name: str, source: Source, config: PromptedClipConfig, labels: Labels, tokenizer: Any
 ) -> Loaded:
     """New prompts on a CLIP checkpoint."""
-    path = locate_base(name)
-    config.base_model_name_or_path = config.base_model_name_or_path or name
+    path, hub = source.path, source.hub
+    config.base_model_name_or_path = config.base_model_name_or_path or stored_name(name)
     config.base_model_revision = _commit_of(path, hub) or hub.get("revision")
     if labels is None and config.has_named_labels and config.label_token_ids is None:
         labels = config.label_names
     if labels is not None:
         config.set_label_names(labels)
         config.check_labels()
-        tokenizer = tokenizer or load_tokenizer(config, hub)
-        config.label_token_ids = tokenize_labels(tokenizer, labels)
+        tokenizer = tokenizer or load_tokenizer(config, hub, path)
+        config.label_token_ids = tokenize_labels(tokenizer, labels, config.label_ending)
+    shapes = stored_shapes(path, source.variant, hub)
+    expected = expected_shapes(cls, config, shapes, path)
+    source.check({name: shape for name, shape in expected.items() if _is_of_clip(name)}, shapes)
     model, info = load(path, **hub)
+    state = model.state_dict()
+    check_finite(state, path)
     model.remember_base()
+    model.loaded_base = LoadedBase.of(state)
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
-        words = contexts_from_words(model, tokenizer or load_tokenizer(config, hub), config.text_prompt_init)
+        words = contexts_from_words(model, tokenizer or load_tokenizer(config, hub, path), config.text_prompt_init)
         model.class_prompts.contexts.data[..., : len(words), :] = words
     return model, info
 
 
+def _is_of_clip(name: str) -> bool:
+    return name == LOGIT_SCALE or not is_prompt(name)
+
+
+def _fingerprint_of(model: Any, stored: dict[str, Any], dtype: dict[str, Any]) -> str | None:
+    """The base's fingerprint; `None` if the weights were rounded to float16 while they were loaded."""
+    asked_for_float16 = any(str(value).removeprefix("torch.") == "float16" for value in dtype.values())
+    is_float16 = "float16" in (stored.get("dtype"), stored.get("torch_dtype"))
+    return None if asked_for_float16 and not is_float16 else model.loaded_base.fingerprint
+
+
 def _load_trained(
-    load: Load, path: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict
+    cls: type,
+    load: Load,
+    name: str,
+    source: Source,
+    config: PromptedClipConfig,
+    stored: PromptedClipConfig,
+    labels: Labels,
+    tokenizer: Any,
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -121,30 +189,78 @@ def _load_trained(
         labels = config.label_names
     for field in ("id2label", "label2id", "label_token_ids", "num_frames"):
         setattr(config, field, getattr(stored, field))
+    is_other_base = config.base_model_name_or_path != stored.base_model_name_or_path
+    if is_other_base and config.base_model_revision == stored.base_model_revision:
+        config.base_model_revision = None  # it was of the stored one
 
-    adapter = find_file(path, ADAPTER_FILE, hub)
-    model, info = load(path, **hub) if adapter is None else _load_adapter(load, path, adapter, config, hub)
+    adapter = find_file(source.path, ADAPTER_FILE, source.hub)
+    if adapter is None:
+        shapes = stored_shapes(source.path, source.variant, source.hub)
+        source.check(expected_shapes(cls, config, shapes, source.path), shapes)
+        model, info = load(source.path, **source.hub)
+        check_finite(model.state_dict(), source.path)
+    else:
+        model, info = _load_adapter(cls, load, source, adapter, config)
+    model.name_or_path = model.config.name_or_path = stored_name(name)  # peft names it as the base of its own adapters
     if num_frames != stored.num_frames:
         model.set_num_frames(num_frames)
     if labels is not None and labels != stored.label_names:
-        model.set_labels(labels, tokenizer or load_tokenizer(model.config, hub))
+        model.set_labels(labels, tokenizer or load_tokenizer(model.config, source.hub, source.path))
     return model, info
 
 
-def _load_adapter(load: Load, path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]) -> Loaded:
+def _load_adapter(cls: type, load: Load, source: Source, adapter: str, config: PromptedClipConfig) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
-    if config.base_model_name_or_path is None:
+    path = source.path
+    if not config.base_model_name_or_path:
         raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
     base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
-    model, info = load(base, **_hub_of_base(config, hub))
+    hub = _hub_of_base(config, source.hub)
+    _check_is_base(path, base, config, hub)
+    shapes = stored_shapes(base, None, hub)
+    expected = expected_shapes(cls, config, shapes, base)
+    prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
+    check_shapes({name: shape for name, shape in expected.items() if _is_of_clip(name)}, shapes, base)
+    check_same_shapes(prompts, adapter_shapes(adapter), adapter)
+    model, info = load(base, **hub)
     model.remember_base()
-    load_adapter_weights(model, adapter)
+    model.loaded_base = load_adapter_weights(model, adapter, config.base_model_fingerprint)
     return model, info
 
 
-def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
+def _check_is_base(adapter: str, base: str, config: PromptedClipConfig, hub: dict[str, Any]) -> None:
+    """
+    Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
+    names another one, or itself.
+    """
+    named = f"{config.base_model_name_or_path!r} (revision {hub['revision']})"
+    remedy = "Give the place of its base by base_model_name_or_path=..."
+    try:
+        fields = read_config_fields(base, **hub)
+    except OSError as error:
+        raise OSError(f"The base {named} of the adapter {adapter} was not found. {remedy}") from error
+    if fields.get("model_type") not in (CLIPConfig.model_type, config.model_type):
+        raise ValueError(
+            f"The adapter {adapter} names the base {named} of the type {fields.get('model_type')!r}; expected a CLIP. "
+            f"{remedy}"
+        )
+    if find_file(base, ADAPTER_FILE, hub) is not None:
+        raise ValueError(
+            f"The adapter {adapter} names the base {named}, which is an adapter too; expected a CLIP. {remedy}"
+        )
+
+
+def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str | None = None) -> LoadedBase:
     """
     Puts the prompts of an adapter file on a model whose base is loaded.
+
+    Args:
+        model: with prompts of the shapes in the file.
+        path: of the file.
+        expected_base: the fingerprint in the configuration beside the file, which must be the file's own.
+
+    Returns:
+        What the base was recognised by.
 
     Raises:
         OSError: the file cannot be read.
@@ -166,11 +282,18 @@ def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
             "from_pretrained does with a quantization_config."
         )
     tensors, base_fingerprint = read_adapter(path)
-    check_base(model, base_fingerprint, path)
+    if expected_base not in (None, base_fingerprint):
+        raise ValueError(
+            f"{path} says that it belongs to the base with the fingerprint {base_fingerprint}, and the {CONFIG_NAME} "
+            f"beside it {expected_base}: the two files are not of one adapter."
+        )
+    base = LoadedBase.of(state)
+    check_base(model, base.fingerprint, base_fingerprint, path)
     check_same_tensors(own, tensors, path)
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
+    return base
 
 
 def resample_prompts(model: nn.Module, num_frames: int) -> None:
@@ -183,23 +306,29 @@ def resample_prompts(model: nn.Module, num_frames: int) -> None:
             setattr(model.get_submodule(holder), attribute, parameter)
 
 
-def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
+def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None, place: str | None = None) -> Any:
     """
     The tokenizer of the base.
 
     Args:
         config: of the model.
         hub: how to reach the Hub: `token`, `cache_dir` and the others of `HUB_ARGUMENTS`.
+        place: where the model was loaded from; by default `config.name_or_path`.
 
     Raises:
         OSError: no base is named, or it has no tokenizer.
+        ValueError: its tokenizer is damaged.
     """
-    base = config.base_model_name_or_path
-    if base is None or base.startswith("./"):
-        base = config.name_or_path  # where the weights were loaded from
+    hub, base = hub or {}, config.base_model_name_or_path
+    place = locate_base(place or config.name_or_path or "")
+    if base is None:
+        base, hub = place, hub
+    else:
+        adapter = find_file(place, CONFIG_NAME, hub) if base.startswith("./") and place else None
+        base, hub = locate_base(base, Path(adapter).parent if adapter else None), _hub_of_base(config, hub)
     if not base:
         raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
-    return AutoTokenizer.from_pretrained(locate_base(base), **_hub_of_base(config, hub or {}))
+    return load_tokenizer_of(base, **hub)
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
@@ -207,7 +336,7 @@ def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, An
     return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
 
 
-def _hub_of_base(config: VitaClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
+def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
     """How to reach the base, a repository of its own, at the revision that the prompts were trained on."""
     shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
     return {**shared, "revision": config.base_model_revision or "main"}
@@ -225,24 +354,21 @@ def _requested_labels(kwargs: dict[str, Any]) -> Labels:
     id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
     if id2label is None and label2id is None:
         return None
-    if id2label is None:
-        id2label = {index: name for name, index in label2id.items()}
-    by_id = {int(index): name for index, name in id2label.items()}
-    check_label_names(list(by_id.values()))
-    if sorted(by_id) != list(range(len(by_id))):
-        raise ValueError(f"The ids of labels must be 0 to {len(by_id) - 1}; found {sorted(by_id)[:10]}.")
-    return [by_id[index] for index in range(len(by_id))]
+    labels = labels_of(id2label, label2id, kwargs.pop("num_labels", None))
+    check_class_names(labels)
+    return labels
 
 
-def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
+def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[PromptedClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and the arguments that are left for the weights."""
     if not isinstance(config, PreTrainedConfig):
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
     is_ours = isinstance(config, cls.config_class)
     config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
-    for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
+    for field in (*config.prompt_fields, "label_token_ids", "base_model_name_or_path", "base_model_revision"):
         if field in kwargs:
-            setattr(config, field, kwargs.pop(field))
+            value = kwargs.pop(field)
+            setattr(config, field, stored_name(value) if field == "base_model_name_or_path" and value else value)
     return config, kwargs
 
 
@@ -276,16 +402,25 @@ def save_model(
         _check_adapter(model, Path(folder))
         with written_whole(folder) as target:
             save_adapter(model, target, state_dict, adapter_dtype)
+            _remove_stale(Path(folder), target)
     else:
         if adapter_dtype is not None:
             raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
         check_can_be_saved(model)
         with written_whole(folder) as target:
             _save_full(model, save_weights, target, state_dict, kwargs)
-        (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
+            _remove_stale(Path(folder), target)
     if push_to_hub:
         repo_id = push.pop("repo_id", None) or Path(folder).absolute().name
         model.push_to_hub(repo_id, **push, **{key: value for key, value in given.items() if value is not None})
+
+
+def _remove_stale(folder: Path, written: Path) -> None:
+    """Removes weights and code of an earlier save from `folder`, except those that files in `written` replace."""
+    for pattern in STALE_FILES:
+        for file in folder.glob(pattern):
+            if not (written / file.name).exists():
+                file.unlink()
 
 
 def _check_adapter(model: Any, folder: Path) -> None:
@@ -319,17 +454,44 @@ def save_adapter(
     config = model.config
     tensors = model.state_dict() if state_dict is None else state_dict
     prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
-    if len(prompts) < len(tensors) and not has_quantized_base(tensors):
-        config.base_model_fingerprint = fingerprint(tensors)
+    offloaded = next((name for name, tensor in prompts.items() if tensor.is_meta), None)
+    if offloaded is not None:
+        raise ValueError(f"{offloaded} is offloaded. Load the model without offloading, to save its adapter.")
+    config.base_model_fingerprint = _fingerprint_to_save(model, tensors)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     name_code(config)
     _without_quantization(config).save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
-    copy_code(folder)
+    copy_code(folder, config.model_type)
 
 
-def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:
+def _fingerprint_to_save(model: Any, tensors: dict[str, torch.Tensor]) -> str | None:
+    """
+    The fingerprint of the base on which the adapter is to be loaded.
+
+    Raises:
+        ValueError: the base is no longer the one that was loaded.
+    """
+    known, loaded = model.config.base_model_fingerprint, model.loaded_base
+    now = LoadedBase.of(tensors)
+    if loaded is None:  # a model that was built, not loaded, and given the name of a base
+        return now.fingerprint or known
+    if loaded.fingerprint is None or now.fingerprint is None:
+        return known or now.fingerprint
+    if now.fingerprint == loaded.fingerprint:
+        return known
+    if now.in_float16 and not loaded.in_float16:
+        logger.warning("The base was cast to float16, in which it cannot be compared with the one that was loaded.")
+        return known
+    raise ValueError(
+        "The base is not as it was loaded: its weights, their shapes or its layers were changed, for example by "
+        "merge_and_unload() or resize_token_embeddings(). An adapter holds the prompts alone, without this change: "
+        "save with adapter_only=False."
+    )
+
+
+def _without_quantization(config: PromptedClipConfig) -> PromptedClipConfig:
     """The configuration of an adapter, which is loaded on a base in any precision."""
     if getattr(config, "quantization_config", None) is None:
         return config
@@ -346,4 +508,4 @@ def _save_full(model: Any, save_weights: Callable[..., None], folder: Path, stat
         save_weights(folder, state_dict=state_dict, **kwargs)
     finally:
         config.base_model_name_or_path = base
-    copy_code(folder)
+    copy_code(folder, config.model_type)

@@ -1,13 +1,184 @@
 """Configuration of Vita-CLIP (Wasim et al., CVPR 2023): CLIP's own configuration plus one switch for every prompt."""
 
-from typing import Any
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, configuration_utils
+from transformers.utils import CONFIG_NAME, cached_file, logging
+
+logger = logging.get_logger(__name__)
+
+# Fields by which a file would choose code to run or another file to load. They are arguments of the caller alone.
+CHOICES_OF_THE_CALLER = frozenset(
+    (
+        *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+        *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
+        *("fusion_config", "kernel_config", "use_kernels", "distributed_config", "transformers_weights"),
+        *("per_layer_config", "return_dict"),
+    )
+)
+SIZES = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "projection_dim"),
+    *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
+)
+LARGEST_SIZE = 2**31 - 1
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
+
+
+# ---- what stands in a file ----
+
+
+@contextmanager
+def errors_naming(source: str | os.PathLike) -> Iterator[None]:
+    """
+    A context for reading `source`, in which errors of other kinds that its content causes, such as a `TypeError` of a
+    library, become a `ValueError` of one line that names it. `OSError`, `ValueError` and lack of memory or of a
+    package stay as they are.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise ValueError(f"{source} cannot be used: {reason} ({type(error).__name__}).") from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """
+    The content of a JSON file.
+
+    Raises:
+        ValueError: the file is no JSON, is nested too deep, or names a field twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the field {twice!r} stands in it twice")
+        return fields
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path} is not a readable JSON file: {reason}.") from error
+
+
+def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
+    """
+    The fields in the `config.json` of a folder or Hub repository.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is damaged.
+    """
+    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    if path is None:
+        raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
+    fields = read_json(path)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} holds a {type(fields).__name__}; expected an object with the fields of a model.")
+    return fields
+
+
+def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """
+    Stored fields without `CHOICES_OF_THE_CALLER`.
+
+    Raises:
+        ValueError: a field is not of its type, or has a number that makes no sense.
+    """
+    checked = {}
+    for name, value in fields.items():
+        field = f"{place}{name}"
+        if name in CHOICES_OF_THE_CALLER:
+            if isinstance(value, (str, dict)):
+                logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
+            continue
+        if name in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
+            _require_type(field, value, dict, "an object")
+            value = value and checked_fields(value, f"{field}.")
+        elif name in SIZES and value is not None:
+            _check_size(field, value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field} must be a finite number, found {value}.")
+        elif name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
+            raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
+        elif name in ("id2label", "label2id"):
+            _require_type(field, value, dict, "an object")
+        checked[name] = value
+    return checked
+
+
+def _check_size(field: str, value: Any) -> None:
+    for size in value if isinstance(value, (list, tuple)) else [value]:
+        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
+            raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
+
+
+def _require_type(field: str, value: Any, kind: type, words: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
+
+
+def stored_name(name_or_path: str | os.PathLike) -> str:
+    """The name under which any process finds the same model: of a folder its absolute path, else as it is."""
+    name = os.fspath(name_or_path)
+    return os.path.abspath(name) if os.path.isdir(name) else name
+
+
+class ChecksStoredFields:
+    """The part of a configuration that checks stored fields by [`checked_fields`] before anything is made of them."""
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
+        with errors_naming(f"{pretrained_model_name_or_path}: its {CONFIG_NAME}"):
+            fields, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        if fields.get("model_type") != CLIPConfig.model_type:
+            return fields, kwargs
+        whole = cls if issubclass(cls, PromptedClipConfig) else VitaClipConfig
+        halves = {
+            name: {**fields[name], "model_type": half.model_type}
+            for name, half in whole.sub_configs.items()
+            if isinstance(fields.get(name), dict)
+        }
+        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}, kwargs
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers; fields of a wrong type are a `ValueError`, and labels that contradict each other."""
+        fields = checked_fields(config_dict)
+        given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if kwargs.get(name) is not None}
+        if given:
+            labels = labels_of(**given, num_labels=kwargs.pop("num_labels", None))
+            stored = fields.get("id2label")
+            if stored is None or labels != labels_of(stored):
+                fields.pop("label_token_ids", None)  # those of other names
+            fields.pop("num_labels", None)
+            fields |= {"id2label": dict(enumerate(labels)), "label2id": None}
+        if kwargs.get("base_model_name_or_path"):
+            kwargs["base_model_name_or_path"] = stored_name(kwargs["base_model_name_or_path"])
+        with errors_naming("The configuration"):
+            return super().from_dict(fields, **kwargs)  # type: ignore[misc]
+
+
+# ---- the two halves ----
 
 
 @strict
-class VitaClipVisionConfig(CLIPVisionConfig):
+class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
     r"""
     CLIP's vision configuration and the visual prompts of each of its layers.
 
@@ -58,13 +229,13 @@ class VitaClipVisionConfig(CLIPVisionConfig):
 
     def check_visual_prompts(self) -> None:
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
-        _require_positive(self, "num_frames")
+        require_positive(self, "num_frames")
         if self.use_global_prompts:
-            _require_positive(self, "num_global_prompts")
-        _require_choice(self, "local_prompt_condition", ("projection", "class_token"))
+            require_positive(self, "num_global_prompts")
+        require_choice(self, "local_prompt_condition", ("projection", "class_token"))
         for field in ("cls_projection_rank", "summary_attention_dim"):
             if getattr(self, field) is not None:
-                _require_positive(self, field)
+                require_positive(self, field)
         if self.summary_attention_dim is not None and self.summary_attention_dim % self.summary_attention_heads:
             raise ValueError(
                 f"summary_attention_dim={self.summary_attention_dim} is not a multiple of the "
@@ -85,7 +256,7 @@ class VitaClipVisionConfig(CLIPVisionConfig):
 
 
 @strict
-class VitaClipTextConfig(CLIPTextConfig):
+class VitaClipTextConfig(ChecksStoredFields, CLIPTextConfig):
     r"""
     CLIP's text configuration and the learned contexts of the class names.
 
@@ -117,39 +288,48 @@ class VitaClipTextConfig(CLIPTextConfig):
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
         if self.text_prompt_length < 0:
             raise ValueError(f"text_prompt_length must be 0 or more, found {self.text_prompt_length}.")
-        _require_choice(self, "text_prompt_scope", ("class", "unified"))
-        _require_choice(self, "text_prompt_position", ("end", "front", "middle"))
+        if self.text_prompt_length > self.max_position_embeddings:
+            raise ValueError(
+                f"text_prompt_length={self.text_prompt_length} is more than the {self.max_position_embeddings} tokens "
+                "that the text encoder takes."
+            )
+        require_choice(self, "text_prompt_scope", ("class", "unified"))
+        require_choice(self, "text_prompt_position", ("end", "front", "middle"))
 
 
 # The fields that say which prompts there are.
 PROMPT_FIELDS = (*VitaClipVisionConfig.__annotations__, *VitaClipTextConfig.__annotations__)
+NO_PROMPTS: dict[str, Any] = {
+    "use_temporal_embedding": False,
+    "use_summary_token": False,
+    "use_global_prompts": False,
+    "use_local_prompts": False,
+    "text_prompt_length": 0,
+}
 
 
-def _sub_config_spec(config_class: type) -> Any:
+def sub_config_spec(config_class: type) -> Any:
     """A half's class as this version of transformers wants it declared."""
     wrap = getattr(configuration_utils, "SubConfigSpec", None)
     return config_class if wrap is None else wrap(config_class=config_class)
 
 
-def _delegated(sub_config: str, field: str) -> property:
+def delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
-    def read(self: "VitaClipConfig") -> Any:
+    def read(self: "PromptedClipConfig") -> Any:
         return getattr(getattr(self, sub_config), field)
 
-    def write(self: "VitaClipConfig", value: Any) -> None:
+    def write(self: "PromptedClipConfig", value: Any) -> None:
         setattr(getattr(self, sub_config), field, value)
 
     return property(read, write, doc=f"`{sub_config}.{field}`.")
 
 
 @strict
-class VitaClipConfig(CLIPConfig):
+class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     r"""
-    The whole model's configuration. The fields of [`VitaClipVisionConfig`] and [`VitaClipTextConfig`] that switch
-    prompts can be read, written and given here too: `VitaClipConfig(num_frames=16, use_summary_token=False)`.
-
-    A configuration of plain CLIP is a valid start: `VitaClipConfig.from_pretrained("openai/clip-vit-base-patch16")`.
+    The configuration of a CLIP with named classes and learned prompts: what Vita-CLIP and its neighbours share.
 
     Args:
         text_config, vision_config (`dict` or configuration, *optional*):
@@ -166,34 +346,17 @@ class VitaClipConfig(CLIPConfig):
             A hash over its tensors, checked when an adapter is put on a base.
     """
 
-    model_type = "vita_clip"
-    # The same under the two names that transformers has had for it.
-    sub_configs = {  # noqa: RUF012 - a class variable by transformers' contract
-        "vision_config": VitaClipVisionConfig,
-        "text_config": VitaClipTextConfig,
-    }
-    # transformers 5.20 takes these wrapped only, 5.21 and later in either form, older ones have neither.
-    sub_configs_defaults = {name: _sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
+    method: ClassVar[str] = "prompted CLIP"
+    # The fields that say which prompts there are, and those of them that switch every prompt off.
+    prompt_fields: ClassVar[tuple[str, ...]] = ()
+    no_prompts: ClassVar[dict[str, Any]] = {}
+    # What stands behind a class name in its text.
+    label_ending: ClassVar[str] = "."
 
     label_token_ids: list[list[int]] | None = None
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
-
-    num_frames = _delegated("vision_config", "num_frames")
-    use_temporal_embedding = _delegated("vision_config", "use_temporal_embedding")
-    use_summary_token = _delegated("vision_config", "use_summary_token")
-    use_global_prompts = _delegated("vision_config", "use_global_prompts")
-    num_global_prompts = _delegated("vision_config", "num_global_prompts")
-    use_local_prompts = _delegated("vision_config", "use_local_prompts")
-    local_prompt_condition = _delegated("vision_config", "local_prompt_condition")
-    train_cls_projection = _delegated("vision_config", "train_cls_projection")
-    cls_projection_rank = _delegated("vision_config", "cls_projection_rank")
-    summary_attention_dim = _delegated("vision_config", "summary_attention_dim")
-    text_prompt_length = _delegated("text_config", "text_prompt_length")
-    text_prompt_scope = _delegated("text_config", "text_prompt_scope")
-    text_prompt_position = _delegated("text_config", "text_prompt_position")
-    text_prompt_init = _delegated("text_config", "text_prompt_init")
 
     def __post_init__(self, **kwargs):
         if not __name__.startswith("transformers_modules."):
@@ -204,6 +367,11 @@ class VitaClipConfig(CLIPConfig):
             half = getattr(self, name)
             if isinstance(half, dict):
                 setattr(self, name, {key: value for key, value in half.items() if key != "model_type"})
+        if self.id2label is not None or self.label2id is not None:
+            label2id = self.label2id
+            if self.id2label is not None and all(PLACEHOLDER.fullmatch(str(name)) for name in label2id or ()):
+                label2id = None  # transformers leaves its own names there beside an id2label that is set later
+            self.set_label_names(labels_of(self.id2label, label2id, kwargs.get("num_labels")))
         super().__post_init__(**kwargs)
         # CLIP's own halves are accepted: they hold every field but the prompts, which take their defaults.
         for name, half_class in self.sub_configs.items():
@@ -212,28 +380,38 @@ class VitaClipConfig(CLIPConfig):
                 fields = {key: value for key, value in half.to_dict().items() if key != "model_type"}
                 setattr(self, name, half_class(**fields))
                 getattr(self, name)._attn_implementation = half._attn_implementation
-        if kwargs.get("num_labels") is None and self.id2label is not None and self.label2id is None:
-            self.label2id: dict[str, int] | None = {name: index for index, name in self.id2label.items()}
         self.check_labels()
         self.check_prompts()
 
     def set_label_names(self, labels: list[str]) -> None:
         """Names the classes, in the order of their ids."""
         self.id2label = dict(enumerate(labels))
-        self.label2id = {name: index for index, name in enumerate(labels)}
+        self.label2id: dict[str, int] | None = {name: index for index, name in enumerate(labels)}
 
     def check_labels(self) -> None:
-        """Raises `ValueError` for empty or duplicated label names, or token ids that do not match them."""
-        check_label_names([self.id2label[index] for index in sorted(self.id2label)])
+        """
+        Raises `ValueError` for label names that are empty or repeated, ids with gaps, or token ids that do not match
+        them or are not in the vocabulary.
+        """
+        labels_of(self.id2label)
         if self.label_token_ids is not None and len(self.label_token_ids) != self.num_labels:
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
+        self.check_token_ids(self.label_token_ids or [])
+
+    def check_token_ids(self, texts: list[list[int]]) -> None:
+        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
+        check_token_ids(texts, self.text_config.vocab_size)
 
     def check_prompts(self) -> None:
-        """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
-        self.vision_config.check_visual_prompts()
-        self.text_config.check_text_prompts()
+        """Raises `ValueError` for a field of a prompt outside its range."""
+        raise NotImplementedError
+
+    @property
+    def fixed_prompts(self) -> tuple[str, ...]:
+        """Parts of the names of those prompts that are not learned."""
+        return ()
 
     @property
     def label_names(self) -> list[str]:
@@ -245,13 +423,100 @@ class VitaClipConfig(CLIPConfig):
         """Whether the classes were named, rather than transformers' default of `LABEL_0`, `LABEL_1`."""
         return self.label_names != [f"LABEL_{index}" for index in range(self.num_labels)]
 
-    @classmethod
-    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
-        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if config_dict.get("model_type") == CLIPConfig.model_type:
-            config_dict = {**config_dict, "model_type": cls.model_type, "architectures": None}
-        return config_dict, kwargs
+
+def labels_of(
+    id2label: dict[Any, str] | None = None, label2id: dict[str, Any] | None = None, num_labels: int | None = None
+) -> list[str]:
+    """
+    The class names in the order of their ids.
+
+    Raises:
+        ValueError: there are none, a name is empty or repeated, the ids are not 0, 1, 2, ..., or two of the arguments
+            contradict each other.
+    """
+    given = {"id2label": list((id2label or {}).items())} if id2label is not None or label2id is None else {}
+    if label2id is not None:
+        given["label2id"] = [(index, name) for name, index in label2id.items()]
+    lists = {}
+    for field, pairs in given.items():
+        check_label_names([name for _, name in pairs])
+        by_id = {int(index): name for index, name in pairs if re.fullmatch(r"\d+", str(index))}
+        if sorted(by_id) != list(range(len(pairs))):
+            found = [index for index, _ in pairs[:10]]
+            raise ValueError(f"The ids of labels must be 0 to {len(pairs) - 1}; found {found} in {field}.")
+        lists[field] = [by_id[index] for index in range(len(pairs))]
+    labels = next(iter(lists.values()))
+    if any(other != labels for other in lists.values()):
+        raise ValueError(f"id2label and label2id contradict each other: {id2label!r:.100} and {label2id!r:.100}.")
+    if num_labels not in (None, len(labels)):
+        raise ValueError(f"num_labels={num_labels!r} contradicts the {len(labels)} names of labels; leave it out.")
+    return labels
+
+
+def check_token_ids(texts: list[list[int]], vocab_size: int) -> None:
+    """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
+    for index, ids in enumerate(texts):
+        if len(ids) < 2 or min(ids) < 0 or max(ids) >= vocab_size:
+            raise ValueError(
+                f"The token ids of text {index} must be a start token, a name and an end token, of the "
+                f"vocabulary's 0 to {vocab_size - 1}; found {ids!r:.100}."
+            )
+
+
+def check_class_names(labels: list[str]) -> None:
+    """As [`check_label_names`]; also raises `ValueError` for `LABEL_0`, which says nothing to a text encoder."""
+    check_label_names(labels)
+    placeholder = next((name for name in labels if PLACEHOLDER.fullmatch(name)), None)
+    if placeholder is not None:
+        raise ValueError(f"{placeholder!r} is a placeholder of transformers; expected the name of a class, in words.")
+
+
+@strict
+class VitaClipConfig(PromptedClipConfig):
+    r"""
+    The whole model's configuration: the fields of [`PromptedClipConfig`]. Those of [`VitaClipVisionConfig`] and
+    [`VitaClipTextConfig`] that switch prompts can be read, written and given here too:
+    `VitaClipConfig(num_frames=16, use_summary_token=False)`.
+
+    A configuration of plain CLIP is a valid start: `VitaClipConfig.from_pretrained("openai/clip-vit-base-patch16")`.
+    """
+
+    model_type = "vita_clip"
+    method = "Vita-CLIP"
+    # The same under the two names that transformers has had for it.
+    sub_configs = {  # noqa: RUF012 - a class variable by transformers' contract
+        "vision_config": VitaClipVisionConfig,
+        "text_config": VitaClipTextConfig,
+    }
+    # transformers 5.20 takes these wrapped only, 5.21 and later in either form, older ones have neither.
+    sub_configs_defaults = {name: sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
+    prompt_fields = PROMPT_FIELDS
+    no_prompts = NO_PROMPTS
+
+    num_frames = delegated("vision_config", "num_frames")
+    use_temporal_embedding = delegated("vision_config", "use_temporal_embedding")
+    use_summary_token = delegated("vision_config", "use_summary_token")
+    use_global_prompts = delegated("vision_config", "use_global_prompts")
+    num_global_prompts = delegated("vision_config", "num_global_prompts")
+    use_local_prompts = delegated("vision_config", "use_local_prompts")
+    local_prompt_condition = delegated("vision_config", "local_prompt_condition")
+    train_cls_projection = delegated("vision_config", "train_cls_projection")
+    cls_projection_rank = delegated("vision_config", "cls_projection_rank")
+    summary_attention_dim = delegated("vision_config", "summary_attention_dim")
+    text_prompt_length = delegated("text_config", "text_prompt_length")
+    text_prompt_scope = delegated("text_config", "text_prompt_scope")
+    text_prompt_position = delegated("text_config", "text_prompt_position")
+    text_prompt_init = delegated("text_config", "text_prompt_init")
+
+    def check_prompts(self) -> None:
+        """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
+        self.vision_config.check_visual_prompts()
+        self.text_config.check_text_prompts()
+
+    @property
+    def fixed_prompts(self) -> tuple[str, ...]:
+        """The projection of the class tokens, if it is configured so."""
+        return () if self.train_cls_projection else (".cls_projection.",)
 
 
 def check_label_names(labels: list[str]) -> None:
@@ -267,12 +532,12 @@ def check_label_names(labels: list[str]) -> None:
         raise ValueError(f"Labels must be distinct; found {duplicates[0]!r} more than once.")
 
 
-def _require_positive(config: Any, field: str) -> None:
+def require_positive(config: Any, field: str) -> None:
     if getattr(config, field) < 1:
         raise ValueError(f"{field} must be at least 1, found {getattr(config, field)}.")
 
 
-def _require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:
+def require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:
     if getattr(config, field) not in choices:
         raise ValueError(f"{field} must be one of {', '.join(choices)}; found {getattr(config, field)!r}.")
 

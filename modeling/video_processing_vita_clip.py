@@ -16,6 +16,7 @@ from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata, make_batched_metadata
 
+from .remote_code_vita_clip import locate_base
 from .video_reading_vita_clip import is_video_source, read_video
 
 logger = logging.get_logger(__name__)
@@ -156,6 +157,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     @classmethod
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
+        pretrained_model_name_or_path = locate_base(pretrained_model_name_or_path)
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
         except OSError as error:

@@ -1,8 +1,6 @@
 """The authors' `.pth` files: read without executing any of their content, convert, and write."""
 
 import os
-import pickle
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from ..modeling.adapter_file_vita_clip import is_prompt, written_whole
+from ..modeling.adapter_file_vita_clip import check_finite, is_prompt, written_whole
 from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from ..modeling.labels_vita_clip import tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
+from ..modeling.stored_weights_vita_clip import load_pickled
 from ..names import load_labels
 from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
@@ -78,29 +77,15 @@ def read_original(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
     Raises:
         OSError: no such file.
-        ValueError: the file holds more than tensors and plain data, is damaged, or has no weights.
+        ValueError: the file holds more than tensors and plain data, is damaged, has no weights, or weights that are
+            not finite, or would take much more memory than it has bytes.
     """
     path = Path(path)
     if not path.is_file():
         raise OSError(f"{path}: no such file; expected a checkpoint of the authors' code (.pth).")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} was not loaded: it holds more than tensors and plain data, and loading it could run any code. "
-            f"torch says: {_first_line(error)}"
-        ) from error
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(
-            f"{path} is not a checkpoint written by torch.save, or is damaged: {_first_line(error)}"
-        ) from error
-    weights = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(weights, dict) or not weights or not all(isinstance(t, torch.Tensor) for t in weights.values()):
-        found = f"a dict of {', '.join(map(repr, list(content)[:5]))}" if isinstance(content, dict) else type(content)
-        raise ValueError(f"{path} has no weights: expected tensors by name under 'model', found {found}.")
-    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    weights = {name.removeprefix(PREFIX): tensor for name, tensor in load_pickled(path).items()}
+    check_finite(weights, path)
+    return weights
 
 
 def convert_checkpoint(
@@ -291,11 +276,6 @@ def _save_processor(base: str, hub: dict[str, Any], num_frames: int, out: str | 
         setattr(processor.video_processor, setting, value)
     processor.save_pretrained(out)
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return next(line for line in text.splitlines() if line.strip()).strip()
 
 
 __all__ = ["Conversion", "convert_checkpoint", "read_original", "write_original"]

@@ -20,7 +20,7 @@ class ClassTexts:
     """
     Args:
         embeds: what `model.logits` compares with, `(C, D')`: one, or one for each template that is scored apart.
-        kind: "own" or "templates", as in [`Protocol`].
+        kind: "own", "templates", or "names" without a template; see [`Protocol`].
     """
 
     embeds: list[torch.Tensor]
@@ -33,7 +33,8 @@ class ClassTexts:
 
 def encode_class_texts(model: VideoTextModel, names: Sequence[str], protocol: Protocol) -> ClassTexts:
     """
-    Encodes the classes as the protocol says: the learned ones if the model has all of them, else names in templates.
+    Encodes the classes as the protocol says: the learned ones if the model has all of them, else names in templates,
+    or alone for models that were trained so.
 
     Raises:
         ValueError: a name is too long, empty or repeated.
@@ -42,9 +43,10 @@ def encode_class_texts(model: VideoTextModel, names: Sequence[str], protocol: Pr
         places = own_classes(model, names)
         if places is not None:
             return ClassTexts([model.encode_classes()[places]], "own")
-    templates = list(protocol.templates)
+    alone = model.model.config.model_type in protocol.names_alone
+    templates = ["{}"] if alone else list(protocol.templates)
     groups = [templates] if protocol.template_average == "embeddings" else [[template] for template in templates]
-    return ClassTexts([model.encode_labels(list(names), group) for group in groups], "templates")
+    return ClassTexts([model.encode_labels(list(names), group) for group in groups], "names" if alone else "templates")
 
 
 def own_classes(model: VideoTextModel, names: Sequence[str]) -> list[int] | None:

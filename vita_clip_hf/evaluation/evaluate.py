@@ -9,6 +9,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, Features, Value
 
 from ..data.captions import load_captions
+from .caption_scores import caption_rows, score_captions
 from .classification import encode_class_texts, score_classes
 from .classify import classify
 from .features import identity_of
@@ -16,7 +17,6 @@ from .localisation import LocalisationSet, detect, load_localisation_set, locali
 from .metrics import bootstrap_interval, retrieval_both_ways, retrieval_ranks
 from .protocols import Protocol, load_protocol
 from .report import Part, Report
-from .retrieval import caption_rows, score_captions
 from .run import Contender, Resources, contenders, describe_unreadable, encode, load_contender, plan_runs
 from .summary import summarise
 from .test_sets import TestSet, checksum, choose_splits, load_test_sets
@@ -118,12 +118,11 @@ def _classify(model: str, protocol: Protocol, data: TestData, resources: Resourc
     if len(runs) == 1 and protocol.shots:
         found.notes.append(f"One model served all {'draws' if protocol.kind == 'episodes' else 'shots and seeds'}.")
     kinds = {part.class_texts for part in found.parts}
-    if protocol.class_texts == "own" and "templates" in kinds:
-        found.notes.append(
-            "Classes are names in templates: the model has not learned these classes."
-            if kinds == {"templates"}
-            else "Parts whose classes the model has not learned have names in templates."
-        )
+    if protocol.class_texts == "own" and kinds != {"own"}:
+        where = "Parts" if "own" in kinds else "All parts"
+        found.notes.append(f"{where} with classes that the model has not learned are scored by names as text.")
+    if "names" in kinds:
+        found.notes.append("Class names stand without a template, as the model was trained.")
     return found
 
 

@@ -158,10 +158,17 @@ def model_fingerprint(model: VideoTextModel) -> str:
 
 
 def _settings_of(config: Any) -> dict[str, Any]:
-    """What a configuration says about the computation: not where the model was, nor the names of its classes."""
-    vision = {name: value for name, value in config.vision_config.to_dict().items() if not name.startswith("_")}
-    passing = ("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "model_type")
-    return {name: value for name, value in vision.items() if name not in passing}
+    """What a configuration says about the computation: not where the model was, nor its classes."""
+    passing = ("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map")
+    passing += ("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
+    settings = config.to_dict()
+    for half in ("text_config", "vision_config"):
+        settings |= {f"{half}.{name}": value for name, value in settings.pop(half, {}).items()}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name.rpartition(".")[2] not in passing and not name.rpartition(".")[2].startswith("_")
+    }
 
 
 def _features_class(name: str) -> type[VideoFeatures]:

@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 CardRenderer = Callable[[Path, str], str]
 
 CARD_FILE = "README.md"
-CODE_PATTERN = "*_vita_clip.py"
+CODE_PATTERNS = ("*_vita_clip.py", "*_efficient_prompt.py")
 PROCESSOR_PATTERNS = (
     *(PROCESSOR_FILE, "preprocessor_config.json", "video_preprocessor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt"),
 )
-PUBLISHED = ("config.json", *WEIGHT_PATTERNS, CODE_PATTERN, *PROCESSOR_PATTERNS, CARD_FILE)
+PUBLISHED = ("config.json", *WEIGHT_PATTERNS, *CODE_PATTERNS, *PROCESSOR_PATTERNS, CARD_FILE)
 
 
 def push_to_hub(
@@ -197,7 +197,7 @@ def _upload(
         folder_path=folder,
         allow_patterns=list(PUBLISHED),
         ignore_patterns=ignored,
-        delete_patterns=[*WEIGHT_PATTERNS, CODE_PATTERN],
+        delete_patterns=[*WEIGHT_PATTERNS, *CODE_PATTERNS],
         revision=revision,
         **commit,
     )

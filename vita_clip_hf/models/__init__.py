@@ -1,6 +1,7 @@
 """Models under evaluation, behind one small interface."""
 
 from .clip_mean import ClipMean
+from .efficient_prompt import EfficientPrompt
 from .interface import VideoFeatures, VideoTextModel
 from .loading import fixed_num_frames, load_model
 from .vita_clip import VitaClip
@@ -8,6 +9,7 @@ from .x_clip import XClip, XClipVideoFeatures
 
 __all__ = [
     "ClipMean",
+    "EfficientPrompt",
     "VideoFeatures",
     "VideoTextModel",
     "VitaClip",

@@ -1,4 +1,4 @@
-"""A model under evaluation by its name: Vita-CLIP, X-CLIP, or any CLIP, whose frames are averaged."""
+"""A model under evaluation by its name: Vita-CLIP, Efficient-Prompt, X-CLIP, or any CLIP, averaged over frames."""
 
 import json
 import os
@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from transformers import CLIPModel, PreTrainedConfig, XCLIPModel
 
+from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
 from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.modeling_efficient_prompt import EfficientPromptModel
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
 from .clip_mean import ClipMean
+from .efficient_prompt import EfficientPrompt
 from .interface import VideoTextModel
 from .vita_clip import VitaClip
 from .x_clip import XClip
@@ -19,6 +22,7 @@ from .x_clip import XClip
 # Wrapper and model by the `model_type` of config.json.
 LOADERS: dict[str, tuple[type[VideoTextModel], Any]] = {
     VitaClipConfig.model_type: (VitaClip, VitaClipModel),
+    EfficientPromptConfig.model_type: (EfficientPrompt, EfficientPromptModel),
     "xclip": (XClip, XCLIPModel),
     "clip": (ClipMean, CLIPModel),
 }
@@ -35,8 +39,8 @@ def load_model(
     Loads a checkpoint and its processor for evaluation.
 
     Args:
-        name: a folder or a Hub id: an adapter or full checkpoint of Vita-CLIP, a CLIP (OpenCLIP's and MetaCLIP's in
-            that form too), or an X-CLIP.
+        name: a folder or a Hub id: an adapter or full checkpoint of Vita-CLIP or Efficient-Prompt, a CLIP (OpenCLIP's
+            and MetaCLIP's in that form too), or an X-CLIP.
         dtype: of the weights.
         device: by default the CPU.
         revision: of a Hub id.

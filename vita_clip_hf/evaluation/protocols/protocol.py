@@ -69,6 +69,7 @@ class Protocol:
         class_texts: "own" are the classes that the model has learned, if it has all of the list; else, and with
             "templates" always, names in `templates`.
         templates: each with one `{}` for the name.
+        names_alone: model types whose classes are names without a template, as these models were trained.
         template_average: whether the templates' "embeddings" (of length 1), "probabilities" or "logits" are averaged.
         class_subset: "half" draws half of the classes, rounded down, `num_draws` times.
         num_draws: draws of classes; `None` if nothing is drawn.
@@ -101,6 +102,7 @@ class Protocol:
     view_average: str
     class_texts: str
     templates: tuple[str, ...]
+    names_alone: tuple[str, ...]
     template_average: str
     class_subset: str
     num_draws: int | None
