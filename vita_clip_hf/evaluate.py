@@ -229,10 +229,17 @@ def _resources(options: argparse.Namespace) -> Any:
     from .evaluation.run import DEFAULT_CACHE, Resources
 
     accelerator = None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # `accelerate launch` has started several processes
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:  # by `accelerate launch`
+        import torch
         from accelerate import Accelerator
 
-        accelerator = Accelerator(cpu=options.device == "cpu")
+        accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
+        if accelerator.num_processes != started:
+            raise ValueError(
+                f"{started} processes were started, and this one sees {accelerator.num_processes}: each would "
+                "evaluate all videos. Without a GPU for each, give --device cpu."
+            )
     return Resources(
         cache=options.cache or DEFAULT_CACHE,
         batch_size=options.batch_size,

@@ -120,7 +120,7 @@ def plan_runs(model: str, protocol: Protocol) -> list[Run]:
     used = [name for name in PLACEHOLDERS if f"{{{name}}}" in model]
     for name in used:
         if not values[name]:
-            raise ValueError(f"{model}: the protocol {protocol.name} has no {name}s to put in for {{{name}}}.")
+            raise ValueError(f"{model}: the protocol {protocol.name} has nothing to put in for {{{name}}}.")
     if not used:
         return [Run(model)]
     runs = [Run(model)]
