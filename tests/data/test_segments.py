@@ -58,9 +58,7 @@ def test_other_ground_truth_is_named(tmp_path, content):
         load_segments(written(tmp_path, content))
 
 
-@pytest.mark.parametrize(
-    "content", ["{", {"results": []}, {"results": {"a": [{"segment": [0, 1]}]}}, {"results": {"a": {}}}]
-)
+@pytest.mark.parametrize("results", [[], {"a": [{"segment": [0, 1]}]}, {"a": {}}, {"a": [{"score": 1}]}])
 def test_other_proposals_are_named(tmp_path, results):
     with pytest.raises(ValueError, match=r"file\.json"):
         load_proposals(written(tmp_path, {"results": results}))

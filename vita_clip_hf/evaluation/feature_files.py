@@ -137,9 +137,14 @@ def write_features(table: VideoFeatureTable, path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: expected a name that ends with {' or '.join(FEATURE_FILES)}.")
     with written_whole(path) as file:
         if path.suffix == ".npz":
-            arrays = {"frame_embeds": table.frame_embeds, "video_embeds": table.video_embeds, "times": table.times}
             with file.open("wb") as output:
-                np.savez(output, names=np.array(table.names), **arrays)
+                np.savez(
+                    output,
+                    names=np.array(table.names),
+                    frame_embeds=table.frame_embeds,
+                    video_embeds=table.video_embeds,
+                    times=table.times,
+                )
         else:
             _as_dataset(table).to_parquet(str(file))
 

@@ -159,8 +159,10 @@ def model_fingerprint(model: VideoTextModel) -> str:
 
 def _settings_of(config: Any) -> dict[str, Any]:
     """What a configuration says about the computation: not where the model was, nor its classes."""
-    passing = ("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map")
-    passing += ("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
+    passing = {
+        *("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map"),
+        *("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint"),
+    }
     settings = config.to_dict()
     for half in ("text_config", "vision_config"):
         settings |= {f"{half}.{name}": value for name, value in settings.pop(half, {}).items()}
@@ -172,7 +174,8 @@ def _settings_of(config: Any) -> dict[str, Any]:
 
 
 def _features_class(name: str) -> type[VideoFeatures]:
-    known = {kind.__name__: kind for kind in (VideoFeatures, *VideoFeatures.__subclasses__())}
+    kinds: list[type[VideoFeatures]] = [VideoFeatures, *VideoFeatures.__subclasses__()]
+    known = {kind.__name__: kind for kind in kinds}
     return known[name]
 
 

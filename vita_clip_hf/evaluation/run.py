@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,17 @@ def plan_runs(model: str, protocol: Protocol) -> list[Run]:
             raise ValueError(f"{model}: the protocol {protocol.name} has nothing to put in for {{{name}}}.")
     if not used:
         return [Run(model)]
-    runs = [Run(model)]
-    for name in used:
-        runs = [
-            replace(run, model=run.model.replace(f"{{{name}}}", str(value)), **{name: value})
-            for run in runs
-            for value in values[name]
-        ]
-    return [replace(run, label=_label(run)) for run in runs]
+    chosen = [values[name] if name in used else (None,) for name in PLACEHOLDERS]
+    runs = [Run(model, shots=shots, seed=seed, draw=draw) for shots, seed, draw in product(*chosen)]
+    return [replace(run, model=_filled(run), label=_label(run)) for run in runs]
+
+
+def _filled(run: Run) -> str:
+    """The name with the run's numbers in place of the placeholders."""
+    name = run.model
+    for placeholder, value in zip(PLACEHOLDERS, (run.shots, run.seed, run.draw), strict=True):
+        name = name.replace(f"{{{placeholder}}}", str(value))
+    return name
 
 
 def _label(run: Run) -> str:
