@@ -103,7 +103,7 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
 
 def write_list(dataset: Dataset, path: str | os.PathLike) -> None:
     """
-    Writes `path,label` lines and, beside them, the class names in `NAME.classes.txt`: what `load_annotations` reads.
+    Writes `path,label` lines, with absolute paths, and, beside them, the class names in `NAME.classes.txt`: what `load_annotations` reads.
 
     Raises:
         ValueError: a name ends with another ending than `.csv`, or rows are about parts of files or bytes.
@@ -113,7 +113,9 @@ def write_list(dataset: Dataset, path: str | os.PathLike) -> None:
     if "start" in dataset.column_names or not all(isinstance(video, str) for video in dataset["video"]):
         raise ValueError("Only rows of whole files can be written as a list.")
     with written_whole(path) as file, file.open("w", encoding="utf-8", newline="") as text:
-        csv.writer(text, lineterminator="\n").writerows(zip(dataset["video"], dataset["label"], strict=True))
+        csv.writer(text, lineterminator="\n").writerows(
+            (os.path.abspath(video), label) for video, label in zip(dataset["video"], dataset["label"], strict=True)
+        )
     with written_whole(f"{str(path).removesuffix('.csv')}.classes.txt") as file:
         file.write_text("".join(f"{name}\n" for name in dataset.features["label"].names), encoding="utf-8")
 

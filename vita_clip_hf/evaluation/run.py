@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Resources:
     How models are run.
 
     Args:
-        cache: folder of the feature cache, on a disk that all processes see.
+        cache: folder of the feature cache, on a disk that all processes see; by default in the Hub's home.
         batch_size: clips at once, in each process.
         num_workers: processes that read videos, beside each process.
         device: of the models; by default the accelerator's, else the first GPU, else the CPU.
@@ -38,7 +38,7 @@ class Resources:
         accelerator: shares the videos out to the processes that `accelerate launch` started.
     """
 
-    cache: str | os.PathLike = DEFAULT_CACHE
+    cache: str | os.PathLike = field(default_factory=lambda: DEFAULT_CACHE)
     batch_size: int = 16
     num_workers: int = 0
     device: str | None = None
