@@ -30,9 +30,7 @@ def home(tmp_path_factory) -> Path:
 def own_cache(home, monkeypatch):
     from vita_clip_hf.evaluation import run
 
-    monkeypatch.setattr(
-        run.Resources.__init__, "__defaults__", (home / "cache", *run.Resources.__init__.__defaults__[1:])
-    )
+    monkeypatch.setattr(run, "DEFAULT_CACHE", str(home / "cache"))
 
 
 def test_evaluate(home, tmp_path, capsys):

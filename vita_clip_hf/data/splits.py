@@ -103,7 +103,8 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
 
 def write_list(dataset: Dataset, path: str | os.PathLike) -> None:
     """
-    Writes `path,label` lines, with absolute paths, and, beside them, the class names in `NAME.classes.txt`: what `load_annotations` reads.
+    Writes `path,label` lines, with absolute paths, and, beside them, the class names in `NAME.classes.txt`: what
+    `load_annotations` reads.
 
     Raises:
         ValueError: a name ends with another ending than `.csv`, or rows are about parts of files or bytes.
