@@ -110,3 +110,14 @@ def test_a_folder_of_class_files_must_have_the_splits(tmp_path):
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OSError, match="nowhere: no such list"):
         load_test_sets(load_protocol("zero-shot"), tmp_path, tmp_path / "nowhere")
+
+
+def test_class_folders_of_other_classes_are_left_out_and_counted(tmp_path):
+    videos, _ = benchmarks.write_ucf101(tmp_path)
+    (tmp_path / "some.txt").write_text("tai chi\nyo yo\nflying kites\n")
+    found = load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path / "some.txt")[0]
+    assert (len(found.rows), found.num_other_classes) == (6, 9)
+    assert found.class_names == ["tai chi", "yo yo", "flying kites"]  # a candidate without videos
+    (tmp_path / "some.txt").write_text("flying kites\n")
+    with pytest.raises(OSError, match="lists no video"):
+        load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path / "some.txt")

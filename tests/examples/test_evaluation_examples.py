@@ -7,6 +7,8 @@ import benchmark_videos as benchmarks
 import pytest
 from toy_checkpoint import save_toy_checkpoint, toy_processor
 
+from vita_clip_hf.evaluation import load_report
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -48,12 +50,17 @@ def test_zero_shot(home, capsys):
     assert "| base | 20 |" in printed
 
 
-def test_few_shot_trains_each_run_once(home, tmp_path, capsys):
-    settings = tmp_path / "settings.yaml"
+def write_settings(home: Path, folder: Path) -> Path:
+    settings = folder / "settings.yaml"
     settings.write_text(
         f"base: {home / 'base'}\nnum_frames: 4\naugment: false\nmax_steps: 1\nuse_cpu: true\nreport_to: none\n"
         "save_strategy: 'no'\ndisable_tqdm: true\nper_device_train_batch_size: 2\n"
     )
+    return settings
+
+
+def test_few_shot_trains_each_run_once(home, tmp_path, capsys):
+    settings = write_settings(home, tmp_path)
     train = str(home / "UCF-101")
     given = [str(settings), "--train", train, "--test", train, "--out", str(tmp_path / "runs"), "--shots", "1", "2"]
     load("few_shot").main([*given, "--cache", str(tmp_path / "cache")])
@@ -63,3 +70,20 @@ def test_few_shot_trains_each_run_once(home, tmp_path, capsys):
     assert len((tmp_path / "runs" / "draws" / "k2_seed1.csv").read_text().splitlines()) == 10
     load("few_shot").main([*given, "--cache", str(tmp_path / "cache")])
     assert capsys.readouterr().out.count("is trained already.") == 2
+
+
+def test_base_to_novel_trains_on_half_of_the_classes(home, tmp_path, capsys):
+    settings = write_settings(home, tmp_path)
+    videos = str(home / "UCF-101")
+    given = ["--train", videos, "--test", videos, "--out", str(tmp_path / "runs"), "--shots", "1", "--seeds", "1", "2"]
+    load("few_shot").main([str(settings), "--base-to-novel", *given])
+    printed = capsys.readouterr().out
+    assert "harmonic_mean " in printed
+    assert (tmp_path / "runs" / "classes" / "base.txt").read_text().split("\n")[:3] == [
+        *("apply eye makeup", "archery", "basketball dunk"),
+    ]
+    report = load_report(tmp_path / "runs" / "report")
+    assert [(part.seed, part.split, part.num_classes, part.class_texts) for part in report.parts] == [
+        *((1, "base", 3, "own"), (1, "novel", 2, "templates")),
+        *((2, "base", 3, "own"), (2, "novel", 2, "templates")),
+    ]

@@ -91,13 +91,20 @@ class FeatureStore:
             videos: their identities, from [`identity_of`].
             features: `(N, V, ...)`.
             times: `(N, V, T)`.
+
+        Raises:
+            OSError: it cannot be written, as if the disk is full; nothing of it is left.
         """
         tensors = {field.name: getattr(features, field.name) for field in fields(features)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in {**tensors, _TIMES: times}.items()}
         metadata = {"format": "pt", "videos": json.dumps(list(videos)), "features": type(features).__name__}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        with written_whole(path) as file:
-            save_file(tensors, file, {**metadata, "checksum": _checksum(tensors, metadata["videos"])})
+        metadata["checksum"] = _checksum(tensors, metadata["videos"])
+        try:
+            with written_whole(path) as file:
+                save_file(tensors, file, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error})") from error
         self._shards.add(path)
         for row, video in enumerate(videos):
             self._places.setdefault(video, (path, row))

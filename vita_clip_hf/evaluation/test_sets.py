@@ -137,7 +137,7 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
     class_file = _class_file(split, classes)
     format = detect_format(path)
     root = None if format == "folder" else videos
-    filters = format not in ("list", "folder") and class_file is not None
+    filters = format != "list" and class_file is not None  # the ids of a list are those of its class file
     listing = read_listing(
         path,
         format=format,
@@ -146,7 +146,7 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
         root=root,
     )
     names = _names(class_file) if filters and class_file is not None else list(listing.class_names)
-    kept, num_other = _of_classes(listing, names) if filters else (list(listing.videos), 0)
+    kept, num_other = _of_classes(listing, names, format) if filters else (list(listing.videos), 0)
     there, missing = _split_by_existence(kept)
     if not there:
         where = f"the first of {len(missing)} is expected at {missing[0]}" if missing else "it lists no video"
@@ -156,12 +156,12 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
     return TestSet(split.name, rows, tuple(missing), num_other, sources, _differences(split, names, len(kept)))
 
 
-def _of_classes(listing: VideoListing, names: list[str]) -> tuple[list[ListedVideo], int]:
+def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[list[ListedVideo], int]:
     """The videos of some of the listing's classes, with their ids among `names`, and how many are of others."""
     ids = {name.lower(): number for number, name in enumerate(names)}
     words = [name.lower() for name in listing.class_names]
     lacking = sorted(set(ids) - set(words))
-    if lacking:
+    if lacking and format != "folder":  # a class without a folder is a candidate without videos
         raise ValueError(f"{listing.source} has no class {lacking[0]!r} ({len(lacking)} of {len(ids)} are missing).")
     kept = []
     for video in listing.videos:
