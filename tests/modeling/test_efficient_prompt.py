@@ -367,6 +367,9 @@ def test_both_pipelines_run_it(clip, tmp_path):
 
 
 def test_a_vita_clip_carries_no_file_of_efficient_prompt(clip, tmp_path):
+    """Nor one that stood there before."""
+    model_on(clip).save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*_efficient_prompt.py"))) == 2
     VitaClipModel.from_pretrained(clip, id2label=dict(enumerate(LABELS))).save_pretrained(tmp_path)
     assert list(tmp_path.glob("*_efficient_prompt.py")) == []
 
