@@ -213,8 +213,11 @@ def prompt_shapes(file: Any, path: str | os.PathLike) -> dict[str, tuple[int, ..
 def check_finite(tensors: Mapping[str, torch.Tensor], source: str | os.PathLike) -> None:
     """Raises `ValueError` if a tensor in memory that holds plain floats has NaN or infinite values."""
     for name, tensor in tensors.items():
-        if not tensor.is_meta and not is_quantized(tensor) and not tensor.isfinite().all():
-            raise ValueError(f"{source}: {name} has NaN or infinite values.")
+        if tensor.is_meta or is_quantized(tensor):
+            continue
+        used = torch.stack([tensor, tensor.exp()]) if name == "logit_scale" else tensor
+        if not used.isfinite().all():
+            raise ValueError(f"{source}: {name} has NaN or infinite values, or becomes infinite.")
 
 
 def quantize_rows(tensors: Tensors) -> Tensors:
@@ -310,13 +313,6 @@ def check_base(model: Any, found: str | None, expected: str | None, path: str | 
     )
 
 
-def check_same_tensors(
-    own: Tensors, found: Tensors, source: str | os.PathLike, whole: str = "the prompts of its configuration"
-) -> None:
-    """Raises `ValueError` if the tensors `found` in `source`, which should hold `whole`, are not the model's `own`."""
-    check_same_shapes(shapes_of(own), shapes_of(found), source, whole)
-
-
 def shapes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     """The shapes of tensors, by their names."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -328,7 +324,7 @@ def check_same_shapes(
     source: str | os.PathLike,
     whole: str = "the prompts of its configuration",
 ) -> None:
-    """As [`check_same_tensors`], of shapes by their names."""
+    """Raises `ValueError` if the shapes `found` in `source`, which should hold `whole`, are not the model's `own`."""
     missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(

@@ -28,10 +28,10 @@ from .adapter_file_vita_clip import (
     check_base,
     check_finite,
     check_same_shapes,
-    check_same_tensors,
     is_prompt,
     is_quantized,
     read_adapter,
+    shapes_of,
     write_adapter,
     written_whole,
 )
@@ -45,7 +45,7 @@ from .configuration_vita_clip import (
 from .labels_vita_clip import contexts_from_words, load_tokenizer_of, tokenize_labels
 from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
 from .remote_code_vita_clip import copy_code, locate_base, name_code
-from .stored_weights_vita_clip import Shapes, check_shapes, expected_shapes, stored_shapes
+from .stored_weights_vita_clip import expected_shapes, stored_shapes
 from .vision_vita_clip import resample_frames
 
 logger = logging.get_logger(__name__)
@@ -56,7 +56,10 @@ PUSH_ARGUMENTS = (
     *("private", "token", "revision", "create_pr"),
 )
 # Of an earlier save into the same folder, whose files would be loaded beside or in place of the new ones.
-STALE_FILES = ("*_vita_clip.py", "adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*")
+STALE_FILES = (
+    *("*_vita_clip.py", "*_efficient_prompt.py"),
+    *("adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*"),
+)
 LOGIT_SCALE = "logit_scale"
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
@@ -95,48 +98,63 @@ def load_model(
 
     dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
-    load = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
-    source = Source(path, hub, kwargs.get("variant"), allow_missing=return_info)
+    weights = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
+    load = _Loading(cls, weights, path, hub, kwargs.get("variant"), allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
-            model, info = _start_from_clip(cls, load, name, source, config, labels, tokenizer)
-            model.config.base_model_fingerprint = _fingerprint_of(model, stored, dtype)
+            model, info = _start_from_clip(load, name, config, labels, tokenizer)
+            is_rounded = model.loaded_base.in_float16 and dtype  # its fingerprint is then not that of the file
+            model.config.base_model_fingerprint = None if is_rounded else model.loaded_base.fingerprint
         else:
-            own_config = own.from_dict(stored)
-            model, info = _load_trained(cls, load, name, source, config, own_config, labels, tokenizer)
+            model, info = _load_trained(load, name, config, own.from_dict(stored), labels, tokenizer)
     model.freeze_base()
     return (model, info) if return_info else model
 
 
 @dataclass(frozen=True)
-class Source:
+class _Loading:
     """
-    Where weights are loaded from.
+    What one call of `from_pretrained` loads, and how.
 
     Args:
+        cls: the model class.
+        load_weights: transformers' own `from_pretrained` of that class, with the caller's arguments.
         path: a Hub id or a folder.
         hub: how to reach the Hub.
-        variant: part of the files' names.
+        variant: part of the names of weights' files.
         allow_missing: whether tensors may be missing, which the caller reads in transformers' report.
     """
 
+    cls: type
+    load_weights: Load
     path: str
     hub: dict[str, Any]
     variant: str | None
     allow_missing: bool
 
-    def check(self, expected: Shapes, shapes: Shapes) -> None:
-        """Raises `ValueError` unless the stored `shapes` are those of the configuration."""
-        if self.allow_missing:
-            expected = {name: shape for name, shape in expected.items() if name in shapes}
-        check_shapes(expected, shapes, self.path)
+    def __call__(
+        self, path: str, hub: dict[str, Any], config: PromptedClipConfig, whole: bool, adapter: str | None = None
+    ) -> Loaded:
+        """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
+        shapes = stored_shapes(path, self.variant, hub)
+        expected = expected_shapes(self.cls, config, shapes, path)
+        if adapter is not None:
+            prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
+            check_same_shapes(prompts, adapter_shapes(adapter), adapter)
+        needed = [name for name in expected if whole or name == LOGIT_SCALE or not is_prompt(name)]
+        needed = [name for name in needed if name in shapes or not self.allow_missing]
+        found = {name: shapes[name] for name in needed if name in shapes}
+        check_same_shapes({name: expected[name] for name in needed}, found, path, "a whole model")
+        model, info = self.load_weights(path, **hub)
+        check_finite(model.state_dict(), path)
+        if not whole:
+            model.remember_base()
+        return model, info
 
 
-def _start_from_clip(
-    cls: type, load: Load, name: str, source: Source, config: PromptedClipConfig, labels: Labels, tokenizer: Any
-) -> Loaded:
+def _start_from_clip(load: _Loading, name: str, config: PromptedClipConfig, labels: Labels, tokenizer: Any) -> Loaded:
     """New prompts on a CLIP checkpoint."""
-    path, hub = source.path, source.hub
+    path, hub = load.path, load.hub
     config.base_model_name_or_path = config.base_model_name_or_path or stored_name(name)
     config.base_model_revision = _commit_of(path, hub) or hub.get("revision")
     if labels is None and config.has_named_labels and config.label_token_ids is None:
@@ -144,42 +162,18 @@ def _start_from_clip(
     if labels is not None:
         config.set_label_names(labels)
         config.check_labels()
-        tokenizer = tokenizer or load_tokenizer(config, hub, path)
+        tokenizer = tokenizer or load_tokenizer_of(path, **hub)
         config.label_token_ids = tokenize_labels(tokenizer, labels, config.label_ending)
-    shapes = stored_shapes(path, source.variant, hub)
-    expected = expected_shapes(cls, config, shapes, path)
-    source.check({name: shape for name, shape in expected.items() if _is_of_clip(name)}, shapes)
-    model, info = load(path, **hub)
-    state = model.state_dict()
-    check_finite(state, path)
-    model.remember_base()
-    model.loaded_base = LoadedBase.of(state)
+    model, info = load(path, hub, config, whole=False)
+    model.loaded_base = LoadedBase.of(model.state_dict())
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
-        words = contexts_from_words(model, tokenizer or load_tokenizer(config, hub, path), config.text_prompt_init)
+        words = contexts_from_words(model, tokenizer or load_tokenizer_of(path, **hub), config.text_prompt_init)
         model.class_prompts.contexts.data[..., : len(words), :] = words
     return model, info
 
 
-def _is_of_clip(name: str) -> bool:
-    return name == LOGIT_SCALE or not is_prompt(name)
-
-
-def _fingerprint_of(model: Any, stored: dict[str, Any], dtype: dict[str, Any]) -> str | None:
-    """The base's fingerprint; `None` if the weights were rounded to float16 while they were loaded."""
-    asked_for_float16 = any(str(value).removeprefix("torch.") == "float16" for value in dtype.values())
-    is_float16 = "float16" in (stored.get("dtype"), stored.get("torch_dtype"))
-    return None if asked_for_float16 and not is_float16 else model.loaded_base.fingerprint
-
-
 def _load_trained(
-    cls: type,
-    load: Load,
-    name: str,
-    source: Source,
-    config: PromptedClipConfig,
-    stored: PromptedClipConfig,
-    labels: Labels,
-    tokenizer: Any,
+    load: _Loading, name: str, config: PromptedClipConfig, stored: PromptedClipConfig, labels: Labels, tokenizer: Any
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -193,37 +187,27 @@ def _load_trained(
     if is_other_base and config.base_model_revision == stored.base_model_revision:
         config.base_model_revision = None  # it was of the stored one
 
-    adapter = find_file(source.path, ADAPTER_FILE, source.hub)
+    adapter = find_file(load.path, ADAPTER_FILE, load.hub)
     if adapter is None:
-        shapes = stored_shapes(source.path, source.variant, source.hub)
-        source.check(expected_shapes(cls, config, shapes, source.path), shapes)
-        model, info = load(source.path, **source.hub)
-        check_finite(model.state_dict(), source.path)
+        model, info = load(load.path, load.hub, config, whole=True)
     else:
-        model, info = _load_adapter(cls, load, source, adapter, config)
+        model, info = _load_adapter(load, adapter, config)
     model.name_or_path = model.config.name_or_path = stored_name(name)  # peft names it as the base of its own adapters
     if num_frames != stored.num_frames:
         model.set_num_frames(num_frames)
     if labels is not None and labels != stored.label_names:
-        model.set_labels(labels, tokenizer or load_tokenizer(model.config, source.hub, source.path))
+        model.set_labels(labels, tokenizer or load_tokenizer(model.config, load.hub))
     return model, info
 
 
-def _load_adapter(cls: type, load: Load, source: Source, adapter: str, config: PromptedClipConfig) -> Loaded:
+def _load_adapter(load: _Loading, adapter: str, config: PromptedClipConfig) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
-    path = source.path
     if not config.base_model_name_or_path:
-        raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
+        raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
     base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
-    hub = _hub_of_base(config, source.hub)
-    _check_is_base(path, base, config, hub)
-    shapes = stored_shapes(base, None, hub)
-    expected = expected_shapes(cls, config, shapes, base)
-    prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
-    check_shapes({name: shape for name, shape in expected.items() if _is_of_clip(name)}, shapes, base)
-    check_same_shapes(prompts, adapter_shapes(adapter), adapter)
-    model, info = load(base, **hub)
-    model.remember_base()
+    hub = _hub_of_base(config, load.hub)
+    _check_is_base(load.path, base, config, hub)
+    model, info = load(base, hub, config, whole=False, adapter=adapter)
     model.loaded_base = load_adapter_weights(model, adapter, config.base_model_fingerprint)
     return model, info
 
@@ -233,21 +217,14 @@ def _check_is_base(adapter: str, base: str, config: PromptedClipConfig, hub: dic
     Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
     names another one, or itself.
     """
-    named = f"{config.base_model_name_or_path!r} (revision {hub['revision']})"
+    named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
     remedy = "Give the place of its base by base_model_name_or_path=..."
     try:
-        fields = read_config_fields(base, **hub)
+        model_type = read_config_fields(base, **hub).get("model_type")
     except OSError as error:
-        raise OSError(f"The base {named} of the adapter {adapter} was not found. {remedy}") from error
-    if fields.get("model_type") not in (CLIPConfig.model_type, config.model_type):
-        raise ValueError(
-            f"The adapter {adapter} names the base {named} of the type {fields.get('model_type')!r}; expected a CLIP. "
-            f"{remedy}"
-        )
-    if find_file(base, ADAPTER_FILE, hub) is not None:
-        raise ValueError(
-            f"The adapter {adapter} names the base {named}, which is an adapter too; expected a CLIP. {remedy}"
-        )
+        raise OSError(f"{named} was not found. {remedy}") from error
+    if model_type not in (CLIPConfig.model_type, config.model_type) or find_file(base, ADAPTER_FILE, hub):
+        raise ValueError(f"{named} is an adapter itself or of another type ({model_type}); expected a CLIP. {remedy}")
 
 
 def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str | None = None) -> LoadedBase:
@@ -289,7 +266,7 @@ def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str
         )
     base = LoadedBase.of(state)
     check_base(model, base.fingerprint, base_fingerprint, path)
-    check_same_tensors(own, tensors, path)
+    check_same_shapes(shapes_of(own), shapes_of(tensors), path)
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
@@ -306,29 +283,25 @@ def resample_prompts(model: nn.Module, num_frames: int) -> None:
             setattr(model.get_submodule(holder), attribute, parameter)
 
 
-def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None, place: str | None = None) -> Any:
+def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None) -> Any:
     """
-    The tokenizer of the base.
+    The tokenizer of the base, or of a full checkpoint its own.
 
     Args:
         config: of the model.
         hub: how to reach the Hub: `token`, `cache_dir` and the others of `HUB_ARGUMENTS`.
-        place: where the model was loaded from; by default `config.name_or_path`.
 
     Raises:
         OSError: no base is named, or it has no tokenizer.
         ValueError: its tokenizer is damaged.
     """
-    hub, base = hub or {}, config.base_model_name_or_path
-    place = locate_base(place or config.name_or_path or "")
-    if base is None:
-        base, hub = place, hub
-    else:
-        adapter = find_file(place, CONFIG_NAME, hub) if base.startswith("./") and place else None
-        base, hub = locate_base(base, Path(adapter).parent if adapter else None), _hub_of_base(config, hub)
-    if not base:
+    hub, base, place = hub or {}, config.base_model_name_or_path, locate_base(config.name_or_path or "")
+    if not base and not place:
         raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
-    return load_tokenizer_of(base, **hub)
+    if not base:
+        return load_tokenizer_of(place, **hub)
+    adapter = find_file(place, CONFIG_NAME, hub) if base.startswith("./") else None
+    return load_tokenizer_of(locate_base(base, adapter and Path(adapter).parent), **_hub_of_base(config, hub))
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -38,41 +39,16 @@ PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that w
 @contextmanager
 def errors_naming(source: str | os.PathLike) -> Iterator[None]:
     """
-    A context for reading `source`, in which errors of other kinds that its content causes, such as a `TypeError` of a
-    library, become a `ValueError` of one line that names it. `OSError`, `ValueError` and lack of memory or of a
-    package stay as they are.
+    A context for reading `source`, in which whatever its content causes, such as a `TypeError` of a library, becomes a
+    `ValueError` of one line that names it. `OSError` and lack of memory or of a package stay as they are.
     """
     try:
         yield
-    except (OSError, ValueError, ImportError, MemoryError):
+    except (OSError, ImportError, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise ValueError(f"{source} cannot be used: {reason} ({type(error).__name__}).") from error
-
-
-def read_json(path: str | os.PathLike) -> Any:
-    """
-    The content of a JSON file.
-
-    Raises:
-        ValueError: the file is no JSON, is nested too deep, or names a field twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the field {twice!r} stands in it twice")
-        return fields
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} is not a readable JSON file: {reason}.") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
 
 
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
@@ -81,14 +57,24 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
 
     Raises:
         OSError: there is none.
-        ValueError: it is damaged.
+        ValueError: it is damaged, or names a field twice.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in fields:
+                raise ValueError(f"the field {name!r} stands in it twice")
+            fields[name] = value
+        return fields
+
     path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
     if path is None:
         raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
-    fields = read_json(path)
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} holds a {type(fields).__name__}; expected an object with the fields of a model.")
+    with errors_naming(path):
+        fields = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
+        if not isinstance(fields, dict):
+            raise ValueError(f"it holds {fields!r:.50}, expected an object with the fields of a model")
     return fields
 
 
@@ -132,6 +118,10 @@ def _require_type(field: str, value: Any, kind: type, words: str) -> None:
         raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
 
 
+def _is_reserved(attribute: Any) -> bool:
+    return callable(attribute) or (isinstance(attribute, property) and attribute.fset is None)
+
+
 def stored_name(name_or_path: str | os.PathLike) -> str:
     """The name under which any process finds the same model: of a folder its absolute path, else as it is."""
     name = os.fspath(name_or_path)
@@ -160,6 +150,9 @@ class ChecksStoredFields:
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in transformers; fields of a wrong type are a `ValueError`, and labels that contradict each other."""
         fields = checked_fields(config_dict)
+        reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
+        if reserved is not None:
+            raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
         given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if kwargs.get(name) is not None}
         if given:
             labels = labels_of(**given, num_labels=kwargs.pop("num_labels", None))
@@ -434,22 +427,17 @@ def labels_of(
         ValueError: there are none, a name is empty or repeated, the ids are not 0, 1, 2, ..., or two of the arguments
             contradict each other.
     """
-    given = {"id2label": list((id2label or {}).items())} if id2label is not None or label2id is None else {}
-    if label2id is not None:
-        given["label2id"] = [(index, name) for name, index in label2id.items()]
-    lists = {}
-    for field, pairs in given.items():
-        check_label_names([name for _, name in pairs])
-        by_id = {int(index): name for index, name in pairs if re.fullmatch(r"\d+", str(index))}
-        if sorted(by_id) != list(range(len(pairs))):
-            found = [index for index, _ in pairs[:10]]
-            raise ValueError(f"The ids of labels must be 0 to {len(pairs) - 1}; found {found} in {field}.")
-        lists[field] = [by_id[index] for index in range(len(pairs))]
-    labels = next(iter(lists.values()))
-    if any(other != labels for other in lists.values()):
+    by_name = None if label2id is None else {str(index): name for name, index in label2id.items()}
+    by_id = by_name or {} if id2label is None else {str(index): name for index, name in id2label.items()}
+    check_label_names(list(by_id.values()))
+    size = len(label2id or {}) if id2label is None else len(id2label)
+    labels = [by_id.get(str(index), "") for index in range(size)]
+    if "" in labels:
+        raise ValueError(f"The ids of labels must be 0 to {size - 1}; found {list(by_id)[:10]}.")
+    if by_name not in (None, by_id):
         raise ValueError(f"id2label and label2id contradict each other: {id2label!r:.100} and {label2id!r:.100}.")
-    if num_labels not in (None, len(labels)):
-        raise ValueError(f"num_labels={num_labels!r} contradicts the {len(labels)} names of labels; leave it out.")
+    if num_labels not in (None, size):
+        raise ValueError(f"num_labels={num_labels!r} contradicts the {size} names of labels; leave it out.")
     return labels
 
 

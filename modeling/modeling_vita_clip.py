@@ -22,7 +22,7 @@ from .configuration_vita_clip import VitaClipConfig, check_class_names
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .layers_vita_clip import VitaClipPreTrainedModel, in_graph
 from .quantization_vita_clip import modules_of_prompts
-from .text_vita_clip import VitaClipTextModel, encode_classes
+from .text_vita_clip import ClassPrompts, VitaClipTextModel, encode_classes
 from .vision_vita_clip import VitaClipVisionModel, as_clips
 
 logger = logging.get_logger(__name__)
@@ -87,6 +87,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     config: VitaClipConfig
     prompt_parts: ClassVar[tuple[PromptPart, ...]] = PROMPTS
     vision_model_class: ClassVar[type[CLIPPreTrainedModel]] = VitaClipVisionModel
+    class_prompts: ClassPrompts
     class_features: torch.Tensor | None
     _held_object: torch.Tensor | None
     main_input_name = "pixel_values"

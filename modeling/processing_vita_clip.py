@@ -2,6 +2,7 @@
 
 from transformers.processing_utils import ProcessorMixin
 
+from .configuration_vita_clip import errors_naming
 from .labels_vita_clip import load_tokenizer_of
 from .remote_code_vita_clip import locate_base
 from .video_processing_vita_clip import VitaClipVideoProcessor
@@ -30,7 +31,9 @@ class VitaClipProcessor(ProcessorMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """As in transformers, also from `package://name/folder`; a tokenizer without words is an `OSError`."""
-        return super().from_pretrained(locate_base(pretrained_model_name_or_path), **kwargs)
+        name = locate_base(pretrained_model_name_or_path)
+        with errors_naming(f"The processor of {name}"):
+            return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs) -> list:

@@ -126,3 +126,20 @@ def test_unknown_and_missing_tensors_are_errors(golden):
 def test_arguments_that_do_not_fit_are_errors(golden, changes, message):
     with pytest.raises(ValueError, match=message):
         build(golden, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("temporalModelling.resblocks.0.attn.in_proj_weight", torch.zeros(64, 64), "queries, keys and values"),
+        ("temporalEmbedding.weight", torch.zeros(8, 63), r"temporal_embedding has the shape \(8, 63\)"),
+        ("temporalEmbedding.weight", torch.zeros(8), "expected 2 dimensions"),
+        ("embedding.weight", torch.zeros(76, 64), r"contexts has the shape \(76, 64\)"),
+        ("clipmodel.visual.proj", torch.zeros(0, 64), "expected 2 dimensions"),
+        ("temporalModelling.resblocks.999999999.mlp.c_fc.weight", torch.zeros(256, 64), "unexpected"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_errors(golden, name, tensor, message):
+    golden.state[name] = tensor
+    with pytest.raises(ValueError, match=message):
+        build(golden)

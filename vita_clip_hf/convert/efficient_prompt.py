@@ -1,11 +1,11 @@
 """Efficient-Prompt's released tensors to ours. Facts of their layout: OpenAI's CLIP under `clipmodel.*`."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 
-from ..modeling.adapter_file_vita_clip import check_same_tensors
+from ..modeling.adapter_file_vita_clip import check_same_shapes, shapes_of
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
 from ..modeling.modeling_efficient_prompt import LOGIT_SCALE, EfficientPromptModel
 from .tensors import CLIP_HEAD_WIDTH, TEXT_LAYER_MODULES, strip_placeholders
@@ -89,8 +89,10 @@ def efficient_prompt_from_original(
         tensors.pop("temporal_transformer.temporal_embedding", None)
     if not config.text_prompt_length:
         tensors.pop("class_prompts.contexts", None)
+    with torch.device("meta"):  # compared before memory is taken
+        expected = shapes_of(EfficientPromptModel(config).state_dict())
+    check_same_shapes(expected, shapes_of(tensors), "The checkpoint", "a whole Efficient-Prompt")
     model = EfficientPromptModel(config)
-    check_same_tensors(model.state_dict(), tensors, "The checkpoint", "a whole Efficient-Prompt")
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -119,6 +121,8 @@ def _rename_of_layer(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]
         raise ValueError(f"The checkpoint holds {name}, which no released Efficient-Prompt checkpoint has.")
     layer, rest = f"{LAYERS[found[1]]}.{found[2]}", found[3]
     if rest in ("attn.in_proj_weight", "attn.in_proj_bias"):
+        if tensor.ndim == 0 or len(tensor) % 3:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; expected queries, keys and values in rows.")
         kind = rest.rpartition("_")[2]
         parts = zip(("q", "k", "v"), tensor.chunk(3), strict=True)
         return {f"{layer}.self_attn.{part}_proj.{kind}": piece for part, piece in parts}
@@ -137,7 +141,7 @@ def _config_from_shapes(
         if name not in original:
             raise ValueError(f"The checkpoint has no {name}, which every released Efficient-Prompt checkpoint has.")
         found = original[name].shape
-        if len(found) != dimensions:
+        if len(found) != dimensions or 0 in found:
             raise ValueError(f"{name} has the shape {tuple(found)}; expected {dimensions} dimensions.")
         return found
 
@@ -172,9 +176,13 @@ def _config_from_shapes(
     return EfficientPromptConfig(vision_config=vision, text_config=text, projection_dim=projection_dim, **fields)
 
 
-def _count_layers(names: Iterable[str], transformer: str) -> int:
-    pattern = re.escape(transformer) + r"\.resblocks\.(\d+)\."
-    return 1 + max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
+def _count_layers(original: Mapping[str, torch.Tensor], transformer: str) -> int:
+    """Layers whose MLP has the size of the first one's: their number says how much is made."""
+    name = f"{transformer}.resblocks.{{}}.mlp.c_fc.weight"
+    first, count = original.get(name.format(0)), 0
+    while first is not None and name.format(count) in original and original[name.format(count)].shape == first.shape:
+        count += 1
+    return count
 
 
 def _heads(argument: str, heads: int | None, width: int) -> int:

@@ -1,6 +1,8 @@
 """The authors' `.pth` files: read without executing any of their content, convert, and write."""
 
 import os
+import pickle
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from ..modeling.labels_vita_clip import tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
-from ..modeling.stored_weights_vita_clip import load_pickled
+from ..modeling.stored_weights_vita_clip import MOST_BYTES_BEYOND_FILE, check_growth, is_stored
 from ..names import load_labels
 from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
@@ -83,9 +85,50 @@ def read_original(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise OSError(f"{path}: no such file; expected a checkpoint of the authors' code (.pth).")
-    weights = {name.removeprefix(PREFIX): tensor for name, tensor in load_pickled(path).items()}
+    is_zip = zipfile.is_zipfile(path)
+    try:
+        if is_zip:
+            _check_unpacked_size(path)
+        # Mapped into memory, a compressed archive would give the compressed bytes.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip and is_stored(path))
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} was not loaded: it holds more than tensors and plain data, and loading it could run any code. "
+            f"torch says: {_first_line(error)}"
+        ) from error
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # of any type: torch unpickles what is damaged as far as it goes
+        raise ValueError(
+            f"{path} is not a checkpoint written by torch.save, or is damaged: {_first_line(error)}"
+        ) from error
+    weights = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(weights, dict) or not weights or not all(map(_is_plain, weights, weights.values())):
+        found = f"a dict of {list(content)[:5]!r:.200}" if isinstance(content, dict) else type(content)
+        raise ValueError(f"{path} has no weights: expected tensors by name under 'model', found {found}.")
+    check_growth(path, weights)
+    weights = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
     check_finite(weights, path)
     return weights
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Raises `ValueError` for an archive that is compressed to much less than its content."""
+    with zipfile.ZipFile(path) as archive:
+        size, stored = sum(part.file_size for part in archive.infolist()), path.stat().st_size
+    if size > stored + MOST_BYTES_BEYOND_FILE:
+        raise ValueError(
+            f"it has {stored:,} bytes and unpacks to {size:,}; expected at most {MOST_BYTES_BEYOND_FILE:,} more "
+            "than it has, as torch.save does not compress"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).strip()
 
 
 def convert_checkpoint(

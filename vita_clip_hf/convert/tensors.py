@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..modeling.adapter_file_vita_clip import check_same_tensors
+from ..modeling.adapter_file_vita_clip import check_same_shapes, shapes_of
 from ..modeling.configuration_vita_clip import VitaClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
 
@@ -229,7 +229,7 @@ def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list
 
 def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
     """Loads a whole model's weights; raises `ValueError` if they are not exactly the model's in name and shape."""
-    check_same_tensors(model.state_dict(), tensors, "The checkpoint", "a whole Vita-CLIP")
+    check_same_shapes(shapes_of(model.state_dict()), shapes_of(tensors), "The checkpoint", "a whole Vita-CLIP")
     model.load_state_dict(tensors)
 
 

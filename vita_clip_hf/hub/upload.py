@@ -12,11 +12,12 @@ import torch
 from huggingface_hub import CommitInfo, HfApi
 
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
-from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.configuration_vita_clip import PromptedClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE, locate_base
 from .cards import CARD_IS_GENERATED, PROCESSOR_FILE, WEIGHT_PATTERNS, CardDetails, hub_base, render_card
+from .methods import read_config
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def publish_folder(
     if not (folder / "config.json").is_file():
         raise OSError(f"{folder}: has no config.json; expected a folder that a model was saved into.")
     if (folder / ADAPTER_FILE).is_file():
-        check_base_is_public(VitaClipConfig.from_pretrained(folder))
+        check_base_is_public(read_config(folder))
     api = HfApi(token=token)
     repo_id = _create_repo(api, repo_id, private, revision)
     return _upload(folder, repo_id, partial(render_card, details=details), api, revision=revision, **commit)
@@ -203,7 +204,7 @@ def _upload(
     )
 
 
-def check_base_is_public(config: VitaClipConfig) -> None:
+def check_base_is_public(config: PromptedClipConfig) -> None:
     """Raises `ValueError` unless the base's name is a Hub id or a folder of an installable Python package."""
     base = config.base_model_name_or_path or ""
     if not base.startswith(BASE_IN_PACKAGE) and hub_base(config) is None:
@@ -222,7 +223,7 @@ def has_own_card(api: HfApi, repo_id: str, revision: str | None = None) -> bool:
     return CARD_IS_GENERATED not in Path(path).read_text(encoding="utf-8")
 
 
-def processor_of_base(config: VitaClipConfig) -> VitaClipProcessor | None:
+def processor_of_base(config: PromptedClipConfig) -> VitaClipProcessor | None:
     """A [`VitaClipProcessor`] with the base's tokenizer and image settings, `None` if it has none."""
     base = config.base_model_name_or_path or config.name_or_path
     try:
