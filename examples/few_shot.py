@@ -34,9 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--test", required=True, help="list or folder to test on")
     parser.add_argument("--videos", help="folder that paths of lists start from (default: the list's)")
     parser.add_argument("--out", type=Path, required=True, help="folder for draws, models and the report")
-    parser.add_argument(
-        "--base-to-novel", action="store_true", help="train on half of the classes, test on both"
-    )
+    parser.add_argument("--base-to-novel", action="store_true", help="train on half of the classes, test on both")
     parser.add_argument("--shots", type=int, nargs="+", help="default: 2 4 8 16, with --base-to-novel 16")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1, with --base-to-novel 1 2 3")
     parser.add_argument("--cache", help="folder of the feature cache")
