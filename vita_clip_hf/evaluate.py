@@ -138,6 +138,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     resources = _resources(options)
     is_main = resources.accelerator is None or resources.accelerator.is_main_process
     folders = _folders(options.out, options.model)
+    for folder in (folders or {}).values():  # before hours of work, not after
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder}: cannot be written to.")
     try:
         for model in options.model:
             report = evaluate(model, protocol, data, resources, command=["vita-clip", *sys.argv[1:]])

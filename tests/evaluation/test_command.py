@@ -178,6 +178,8 @@ def test_the_protocols_are_explained(capsys):
         (["--dataset", "hmdb51"], "is for ucf101; found --dataset hmdb51"),
         (["--set", "num_frames"], "expected FACT=VALUE"),
         (["--set", "frames=3"], "unknown frames"),
+        (["--device", "banana"], "The device 'banana' cannot be used here"),
+        (["--out", "/dev/null/x"], "/dev/null/x"),
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--split", "test9"], "found 'test9'"),
         (["--model", "{home}/adapter", "{home}/adapter"], "names a model twice"),
@@ -210,8 +212,14 @@ def test_features_are_written_for_people(home, tmp_path, capsys):
     table = Dataset.from_parquet(str(tmp_path / "features.parquet"), keep_in_memory=True)
     assert table["video"] == arrays["names"].tolist()
     np.testing.assert_array_equal(np.array(table[3]["frame_embeds"], dtype=np.float32), arrays["frame_embeds"][3])
-    assert main([*command, str(tmp_path / "features.csv")]) == 1
-    assert ".npz or .parquet" in capsys.readouterr().err
+    for wrong, message in (
+        ([str(tmp_path / "features.csv")], ".npz or .parquet"),
+        ([str(tmp_path / "x.npz"), "--num-frames", "0"], "num_frames must be an integer of at least 1"),
+        ([str(tmp_path / "x.npz"), "--frame-stride", "4"], "frame_stride is for strided sampling"),
+        ([str(tmp_path / "x.npz"), "--views", "2"], "temporal x spatial"),
+    ):
+        assert main([*command, *wrong]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_the_second_evaluation_decodes_nothing(home, typed, monkeypatch):

@@ -121,3 +121,21 @@ def test_class_folders_of_other_classes_are_left_out_and_counted(tmp_path):
     (tmp_path / "some.txt").write_text("flying kites\n")
     with pytest.raises(OSError, match="lists no video"):
         load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path / "some.txt")
+
+
+@pytest.mark.parametrize("protocol", ["base-to-novel-hmdb51", "base-to-novel", "zero-shot-k600"])
+def test_splits_that_would_be_the_same_videos_are_refused(tmp_path, protocol):
+    kinetics = protocol == "zero-shot-k600"
+    videos, lists = (benchmarks.write_kinetics if kinetics else benchmarks.write_hmdb51)(tmp_path)
+    with pytest.raises(ValueError, match="would be the same videos; give the folder"):
+        load_test_sets(load_protocol(protocol), videos, lists)
+
+
+def test_base_and_novel_classes_must_differ(tmp_path):
+    videos, lists = benchmarks.write_hmdb51(tmp_path)
+    for half, names in (("base", "catch\ncartwheel\n"), ("novel", "brush hair\ncatch\n")):
+        (tmp_path / f"hmdb_51_{half}_labels.csv").write_text(
+            "id,name\n" + "".join(f"{number},{name}\n" for number, name in enumerate(names.splitlines()))
+        )
+    with pytest.raises(ValueError, match=r"both have 'catch' \(1 classes\)"):
+        load_test_sets(load_protocol("base-to-novel-hmdb51"), videos, lists, tmp_path)

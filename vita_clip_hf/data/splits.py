@@ -82,6 +82,10 @@ def draw_episode(dataset: Dataset, ways: int, shots: int, seed: int) -> tuple[Da
     counts = Counter(dataset["label"])
     names = dataset.features["label"].names
     large = [label for label in range(len(names)) if counts[label] > shots]
+    if len(large) < ways:
+        raise ValueError(
+            f"{len(large)} of {len(names)} classes have more than {shots} videos; expected at least {ways}."
+        )
     chosen = draw_classes([names[label] for label in large], ways, seed)
     of_classes = select_classes(dataset, [large[number] for number in chosen])
     numbered = of_classes.add_column("row_of_draw", list(range(len(of_classes))))

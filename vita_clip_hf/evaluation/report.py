@@ -183,7 +183,7 @@ class Report:
             The path of `report.json`, which is written last.
         """
         folder = Path(folder)
-        if self.predictions is not None:
+        if self.predictions:
             with written_whole(folder / PREDICTIONS_FILE) as file:
                 Dataset.from_list(self.predictions).to_parquet(file)
         index = eval_results_to_model_index(model_name=Path(self.name).name, eval_results=self.eval_results())

@@ -57,8 +57,12 @@ class Resources:
 
     @property
     def place(self) -> torch.device:
-        """The device of the models."""
+        """The device of the models. Raises `ValueError` if it cannot be used."""
         if self.device is not None:
+            try:
+                torch.empty(0, device=self.device)
+            except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+                raise ValueError(f"The device {self.device!r} cannot be used here: {error}") from error
             return torch.device(self.device)
         if self.accelerator is not None:
             return self.accelerator.device

@@ -82,7 +82,11 @@ def load_test_sets(
             f"{source} is one list, and the protocol {protocol.name} has the splits "
             f"{', '.join(split.name for split in chosen)}: give the folder of its lists, or --split for one of them."
         )
-    return [_load(split, source, Path(videos), classes) for split in chosen]
+    _check_different(chosen, source, classes)
+    test_sets = [_load(split, source, Path(videos), classes) for split in chosen]
+    if protocol.kind == "base_to_novel" and len(test_sets) > 1:
+        _check_disjoint(*test_sets)
+    return test_sets
 
 
 def choose_splits(protocol: Protocol, names: Sequence[str] | None) -> list[TestSplit]:
@@ -130,6 +134,28 @@ def checksum(path: Path) -> str:
     for file in [path] if path.is_file() else sorted(path.glob("*.txt")):
         digest.update(file.read_bytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _check_different(splits: Sequence[TestSplit], source: Path, classes: str | os.PathLike | None) -> None:
+    """Raises `ValueError` if two splits are the same videos and classes, as without the files of their classes."""
+    seen: dict[tuple, str] = {}
+    for split in splits:
+        key = (*find_list(source, split), _class_file(split, classes))
+        if key in seen:
+            raise ValueError(
+                f"{source}: the splits {seen[key]!r} and {split.name!r} would be the same videos; give the folder of "
+                f"the files of their classes ({split.classes or 'a file for each split'}) by --classes."
+            )
+        seen[key] = split.name
+
+
+def _check_disjoint(base: TestSet, novel: TestSet) -> None:
+    shared = sorted(set(base.class_names) & set(novel.class_names))
+    if shared:
+        raise ValueError(
+            f"Base and novel classes must differ, and both have {shared[0]!r} ({len(shared)} classes); found in "
+            f"{', '.join(map(str, (*base.sources, *novel.sources)))}."
+        )
 
 
 def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLike | None) -> TestSet:
