@@ -56,7 +56,8 @@ def classify(
         readable = [row for row in range(len(test_set.rows)) if row not in failures]
         if not readable:
             raise OSError(f"None of the {len(test_set.rows)} videos of {test_set.name} could be read.")
-        videos = [identity_of(test_set.rows[row]) for row in readable]
+        all_rows = test_set.rows.to_list()  # a data set's own rows are slow to take one by one
+        videos = [identity_of(all_rows[row]) for row in readable]
         draws = protocol.num_draws is not None
         all_scores = score_each_view(contender.model, contender.store, videos, texts) if draws else None
         places = {row: place for place, row in enumerate(readable)}
@@ -68,7 +69,7 @@ def classify(
                 scores = average_scores(chosen, protocol)
             part = _part(run, test_set, selection, scores, texts, protocol)
             outcome.parts.append(part)
-            outcome.predictions.extend(_prediction_rows(part, test_set, selection, scores))
+            outcome.predictions.extend(_prediction_rows(part, all_rows, test_set.class_names, selection, scores))
     return outcome
 
 
@@ -139,16 +140,16 @@ def ranks_of_right(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _prediction_rows(
-    part: Part, test_set: TestSet, selection: _Selection, scores: torch.Tensor
+    part: Part, rows: list[dict[str, Any]], class_names: list[str], selection: _Selection, scores: torch.Tensor
 ) -> list[dict[str, Any]]:
-    names = [test_set.class_names[label] for label in selection.classes]
+    names = [class_names[label] for label in selection.classes]
     probabilities, best = scores.softmax(-1).topk(min(_RANKED, len(names)), dim=-1)
     ranks = ranks_of_right(scores, selection.labels)
-    rows = []
+    predictions = []
     for number, row in enumerate(selection.rows):
         label = int(selection.labels[number])
-        video = test_set.rows[row]
-        rows.append(
+        video = rows[row]
+        predictions.append(
             {
                 "model": part.model,
                 "part": part.name,
@@ -163,7 +164,7 @@ def _prediction_rows(
                 "probabilities": probabilities[number].tolist(),
             }
         )
-    return rows
+    return predictions
 
 
 __all__ = ["Outcome", "classify", "episode_seed"]

@@ -118,7 +118,7 @@ def _classify(model: str, protocol: Protocol, data: TestData, resources: Resourc
     if len(runs) == 1 and protocol.shots:
         found.notes.append(f"One model served all {'draws' if protocol.kind == 'episodes' else 'shots and seeds'}.")
     kinds = {part.class_texts for part in found.parts}
-    if protocol.class_texts == "own" and kinds != {"own"}:
+    if protocol.class_texts != "templates" and kinds & {"templates", "names"}:
         where = "Parts" if "own" in kinds else "All parts"
         found.notes.append(f"{where} with classes that the model has not learned are scored by names as text.")
     if "names" in kinds:

@@ -39,7 +39,7 @@ class Part:
         num_classes: that were told apart; `None` where there are no classes.
         model: name of the model of this part.
         split, shots, seed, draw: which part it is; `None` where there is only one.
-        class_texts: "own", "templates" or "names": what stood for the classes.
+        class_texts: "own", "contexts", "templates" or "names": what stood for the classes.
     """
 
     name: str
