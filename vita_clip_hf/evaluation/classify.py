@@ -79,9 +79,10 @@ def _selections(test_set: TestSet, readable: list[int], run: Run, protocol: Prot
     if protocol.num_draws is None:
         yield _Selection(readable, labels[readable], list(range(len(names))), None)
         return
+    numbered = test_set.rows.add_column("row", list(range(len(test_set.rows))))
     for draw in range(protocol.num_draws) if run.draw is None else [run.draw]:
         if protocol.kind == "episodes":
-            classes, rows = _episode(test_set.rows, readable, protocol, draw)
+            classes, rows = _episode(numbered, readable, protocol, draw)
         else:
             classes = draw_classes(names, len(names) // 2, draw)
             rows = [row for row in readable if int(labels[row]) in classes]
@@ -90,11 +91,10 @@ def _selections(test_set: TestSet, readable: list[int], run: Run, protocol: Prot
         yield _Selection(rows, new_ids[labels[rows]], classes, draw)
 
 
-def _episode(rows: Dataset, readable: list[int], protocol: Protocol, draw: int) -> tuple[list[int], list[int]]:
-    """Classes, and the rows to test on, of a draw from the whole list."""
-    numbered = rows.add_column("row", list(range(len(rows))))
+def _episode(numbered: Dataset, readable: list[int], protocol: Protocol, draw: int) -> tuple[list[int], list[int]]:
+    """Classes, and the rows to test on, of a draw from the whole list, whose column `row` has their numbers."""
     _, test = draw_episode(numbered, protocol.num_ways or 0, protocol.shots[0], episode_seed(protocol, draw))
-    names = rows.features["label"].names
+    names = numbered.features["label"].names
     classes = [names.index(name) for name in test.features["label"].names]
     readable_rows = set(readable)
     return classes, [row for row in test["row"] if row in readable_rows]
