@@ -41,6 +41,18 @@ def test_the_same_predictions_differ_by_nothing():
     assert (pair.difference, pair.interval, pair.p_value) == (0, (0, 0), 1)
 
 
+def test_predictions_of_one_video_do_not_stand_alone():
+    """Of 8 predictions of 4 videos, in two draws, the interval is over the videos, and McNemar's test is not made."""
+    draws = [[*rows(first, "abab", "draw0"), *rows(second, "abab", "draw1")] for first, second in DRAWS]
+    pair = compare_reports([report_of(name, of_draws) for name, of_draws in zip("ab", draws, strict=True)]).pairs[0]
+    assert (pair.num_videos, pair.p_value) == (4, None)
+    assert pair.difference == pytest.approx((6 - 2) / 8)
+    assert pair.interval == (0.5, 0.5)  # each video differs by a half: there is nothing to draw
+
+
+DRAWS = (("1100", "0000"), ("1111", "1100"))
+
+
 def test_the_most_confused_pairs_are_counted():
     predictions = [*rows("0001", "aaba"), *rows("0", "b")]
     assert most_confused(predictions, 2) == [("a", "z", 2), ("b", "z", 2)]
