@@ -4,7 +4,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -177,7 +177,7 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
     if not there:
         where = f"the first of {len(missing)} is expected at {missing[0]}" if missing else "it lists no video"
         raise FileNotFoundError(f"{path}: none of its videos is there; {where}.")
-    rows = VideoListing(listing.source, names, there, listing.expected).to_dataset()
+    rows = replace(listing, class_names=names, videos=there).to_dataset()
     sources = (path,) if class_file is None else (path, class_file)
     return TestSet(split.name, rows, tuple(missing), num_other, sources, _differences(split, names, len(kept)))
 
