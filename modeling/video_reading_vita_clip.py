@@ -1,21 +1,20 @@
 """Open a video file, say how many frames it has, decode chosen frames. The one module that knows the codec library."""
 
-import io
 import math
-import os
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.utils import httpx
 from transformers.video_utils import VideoMetadata
 
-VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+from .video_source_vita_clip import VideoFile, VideoReadError, VideoSource, is_video_source, locate_video
+
+__all__ = ["VideoReadError", "VideoReader", "VideoSource", "is_video_source", "read_video"]
 
 # decord fills a frame that it cannot decode with a copy of an earlier one. Any number above zero and far below
 # 1 / (number of frames) makes the first such substitution an error.
@@ -23,8 +22,6 @@ _NO_SUBSTITUTED_FRAMES = 1e-9
 # A jump stops and refills the decoder, which costs about as much as decoding this many frames of a 340x256 H.264
 # file. A shorter way is played.
 _SEEK_COST_IN_FRAMES = 10
-# Every container has a zero byte within its first bytes; text and HTML error pages have none.
-_HEAD_SIZE = 4096
 # MP4 and MOV files begin with the length of a box and one of these names.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 # decord decodes ahead and reports damage at once, even if good frames still wait in its queue: a race between its
@@ -34,15 +31,6 @@ _ATTEMPTS = 10
 # Timestamps in seconds: decord's for "none" lie below the first; the second tells zero from rounding errors.
 _NO_TIMESTAMP = -1e9
 _SMALLEST_FRAME_TIME = 1e-3
-
-
-class VideoReadError(OSError, ValueError):
-    """A video cannot be opened or decoded. The message starts with the file's name and gives the cause."""
-
-
-def is_video_source(value: Any) -> bool:
-    """Whether `value` is something `VideoReader` opens: a path, a URL, bytes or a binary file object."""
-    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(value, "read")
 
 
 def read_video(
@@ -110,7 +98,8 @@ class VideoReader:
     def __init__(self, source: VideoSource, *, num_threads: int = 1):
         if num_threads < 0:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
-        self.name, self._content, self._head = _locate(source)
+        self._file = locate_video(source)
+        self.name, self._head = self._file.name, self._file.head
         self._num_threads = num_threads
         self._restart()
         self._key_frames: list[int] = self._decoder.get_key_indices()
@@ -208,7 +197,7 @@ class VideoReader:
 
     def _restart(self) -> None:
         """Open the file (again), with the decoder before its first frame."""
-        self._decoder = _open_with_decord(self.name, self._content, self._head, self._num_threads)
+        self._decoder = _open_with_decord(self._file, self._num_threads)
         self._offset = 0
         self._decoded: tuple[int, np.ndarray] | None = None
 
@@ -370,80 +359,20 @@ def _codec() -> SimpleNamespace:
     return SimpleNamespace(library=decord, position_of=position_of, end_of_stream=end_of_stream, errors=errors)
 
 
-def _locate(source: VideoSource) -> tuple[str, bytes | None, bytes]:
-    """The source's name for messages, its content unless that is a file on disk, and its first bytes."""
-    content: bytes | None = None
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        content = bytes(source)
-        name = f"<{len(content)} bytes>"
-    elif isinstance(source, (str, os.PathLike)):
-        name = str(os.fspath(source))
-        if name.startswith(("http://", "https://")):
-            content = _download(name)
-    elif hasattr(source, "read"):
-        name, content = _read_file_object(source)
-    else:
-        raise ValueError(
-            "a video is given as a path, an http(s) URL, bytes or a binary file object, "
-            f"found {type(source).__name__}: {source!r:.80}"
-        )
-    head = _read_head(name) if content is None else content[:_HEAD_SIZE]
-    if not head:
-        raise VideoReadError(f"{name}: is empty (0 bytes)")
-    if b"\0" not in head:
-        raise VideoReadError(f"{name}: is not a video (it looks like text; it starts with {head[:20]!r})")
-    return name, content, head
-
-
-def _read_file_object(file: BinaryIO) -> tuple[str, bytes]:
-    name = getattr(file, "name", None)
-    name = name if isinstance(name, str) else f"<{type(file).__name__}>"
-    if getattr(file, "seekable", lambda: False)():
-        file.seek(0)
-    content = file.read()
-    if not isinstance(content, bytes):
-        raise VideoReadError(f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')")
-    return name, content
-
-
-def _download(url: str) -> bytes:
-    try:
-        response = httpx.get(url, follow_redirects=True, timeout=30)
-        response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        cause = str(error).partition("\n")[0]
-        raise VideoReadError(f"{url}: download failed ({cause or type(error).__name__})") from error
-    return response.content
-
-
-def _read_head(path: str) -> bytes:
-    if not os.path.exists(path):
-        raise VideoReadError(f"{path}: no such file")
-    if os.path.isdir(path):
-        raise VideoReadError(f"{path}: is a directory, expected a video file")
-    try:
-        with open(path, "rb") as file:
-            return file.read(_HEAD_SIZE)
-    except OSError as error:
-        raise VideoReadError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def _is_mpeg_stream(head: bytes) -> bool:
     # Transport streams have the sync byte "G" every 188 bytes, those from discs 4 bytes later every 192.
     transport = head[:377:188] == b"GGG" or head[4:389:192] == b"GGG"
     return transport or head.startswith(b"\0\0\1\xba")
 
 
-def _open_with_decord(name: str, content: bytes | None, head: bytes, num_threads: int) -> Any:
+def _open_with_decord(file: VideoFile, num_threads: int) -> Any:
     decord = _codec().library
     # Errors are raised as exceptions; ffmpeg's own lines on stderr would repeat them.
     decord.logging.set_level(decord.logging.QUIET)
-    # An absolute path keeps ffmpeg from reading "a:b.mp4" as a protocol.
-    uri = os.path.abspath(name) if content is None else io.BytesIO(content)
     try:
-        return decord.VideoReader(uri, num_threads=num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
+        return decord.VideoReader(file.path, num_threads=num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
     except (decord.DECORDError, RuntimeError, AssertionError) as error:
-        raise VideoReadError(f"{name}: {_reason_not_opened(str(error), head)}") from error
+        raise VideoReadError(f"{file.name}: {_reason_not_opened(str(error), file.head)}") from error
 
 
 def _reason_not_opened(message: str, head: bytes) -> str:

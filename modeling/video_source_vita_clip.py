@@ -1,0 +1,476 @@
+"""Where a video comes from: a path, a URL, bytes or a file object becomes one file that a decoder may open."""
+
+import ipaddress
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+import weakref
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+from urllib.request import url2pathname
+
+from huggingface_hub.utils import httpx
+
+VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+
+_HEAD_SIZE = 4096
+_CHUNK_SIZE = 1 << 20
+# A longer text is no file's name, whoever passed it as one.
+_LONGEST_NAME = 4096
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+_USER_AND_PASSWORD = re.compile(r"(://)[^/?#\s]*@")
+# Every container whose demuxer reads the one file that it is given. Playlists, SDP, concat scripts, subtitles that
+# name a film, and image patterns open further files and sockets: none of them is here.
+_VIDEO = re.compile(
+    rb"""....(?:ftyp|moov|mdat|wide|free|skip|pnot|styp|moof|sidx|uuid|junk|udta|emsg|prft)  # MP4, MOV
+    | \x1a\x45\xdf\xa3 | RIFF....(?:AVI[ X]|AMV[ ]|CDXA) | FLV | OggS  # Matroska and WebM, AVI, Flash video, Ogg
+    | \x30\x26\xb2\x75\x8e\x66\xcf\x11 | \x06\x0e\x2b\x34  # Windows media, MXF
+    | DKIF | YUV4MPEG2[ ] | GIF8  # IVF, Y4M, GIF
+    | \x00{2,}\x01  # MPEG program streams; MPEG-1, 2 and 4, H.264 and H.265 without a container""",
+    re.VERBOSE | re.DOTALL,
+)
+_READABLE = "MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG, Windows media, MXF, IVF, Y4M, GIF, raw H.264/H.265"
+_SOUND = re.compile(rb"ID3|fLaC|\xff[\xf1-\xfb]|#!AMR|FORM|RIFF....WAVE", re.DOTALL)
+_IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
+# What ffmpeg looks for at the beginning or line by line.
+_NAMES_FURTHER_FILES = re.compile(
+    rb"\A\W*(?:EXTM3U|ffconcat|FFMETADATA|playlist|reference|VobSub|asx|smil|MPD|SmoothStreamingMedia|AssetMap)\b"
+    rb"|^c=IN IP|^v=0\r?$|<MPD[\s>]|xspf\.org",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
+
+class VideoReadError(OSError, ValueError):
+    """A video cannot be opened or decoded. The message starts with the file's name and gives the cause."""
+
+
+@dataclass(frozen=True)
+class DownloadLimits:
+    """
+    What a download may cost at most.
+
+    Args:
+        num_bytes: of the file as it is stored, after decompression; of a file object, too. 2 GiB.
+        seconds: from the first connection to the last byte, redirects included.
+        connect_seconds: for one connection, and between two parts of an answer.
+        redirects: answers that name another URL.
+    """
+
+    num_bytes: int = 2 * 1024**3
+    seconds: float = 600.0
+    connect_seconds: float = 30.0
+    redirects: int = 10
+
+    @property
+    def too_large(self) -> str:
+        """The error of a larger file, after its name."""
+        return f"is larger than the {self.num_bytes:,} bytes; VITA_CLIP_DOWNLOAD_BYTES sets another limit"
+
+    @classmethod
+    def from_environment(cls) -> "DownloadLimits":
+        """
+        The defaults, or `VITA_CLIP_DOWNLOAD_BYTES` and `VITA_CLIP_DOWNLOAD_SECONDS` if the environment has them.
+
+        Raises:
+            ValueError: one of them is no number above zero.
+        """
+        return cls(
+            num_bytes=int(_number_of_environment("VITA_CLIP_DOWNLOAD_BYTES", cls.num_bytes)),
+            seconds=_number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", cls.seconds),
+        )
+
+
+class VideoFile:
+    """
+    A video as a file on this machine, held until `close()`, the end of a `with` block or of the process.
+
+    Attributes:
+        name (`str`): for messages: the path, the URL without user and password, "<1024 bytes>", a file object's name.
+        head (`bytes`): the first 4096 bytes.
+    """
+
+    def __init__(self, name: str, head: bytes = b"", *, path: str | None = None, file: Any = None):
+        self.name, self.head = name, head
+        self._path, self._file = path, file
+        self._discard = weakref.finalize(self, _discard, path, file) if file is not None else None
+
+    @property
+    def path(self) -> str:
+        """Absolute path that this process and others of the same user open, as long as this object is not closed."""
+        return self._path or _path_of_descriptor(self._file)
+
+    def close(self) -> None:
+        """Remove the file if it is a temporary one."""
+        if self._discard is not None:
+            self._discard()
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def is_video_source(value: Any) -> bool:
+    """Whether `value` is something `VideoReader` opens: a path, a URL, bytes or a binary file object."""
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(value, "read")
+
+
+def locate_video(
+    source: VideoSource, *, allow_private: bool = True, limits: DownloadLimits | None = None
+) -> VideoFile:
+    """
+    Make a file of a source, and refuse what is no video by its first bytes.
+
+    Bytes, file objects and downloads are stored in the folder for temporary files (`TMPDIR` chooses another); on Linux
+    without a name, so that nothing of them stays, however the process ends.
+
+    Args:
+        source: a path, a URL (`http`, `https`, `file`), the file's bytes, or a binary file object, which is read whole
+            from its start and left open.
+        allow_private: whether URLs may lead to this machine (`file://` too) and to networks that are not public, and
+            proxies of the environment are used. Whoever serves others says no, and takes no paths from them.
+        limits: `None`: `DownloadLimits.from_environment()`.
+
+    Raises:
+        VideoReadError: no such file, no regular file, a download that failed or went over a limit, an address that is
+            not public, content that is no video, or a playlist or script that names further files.
+        ValueError: the source is none of these kinds.
+    """
+    limits = limits or DownloadLimits.from_environment()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source) if isinstance(source, memoryview) else source
+        video = _store(f"<{len(content)} bytes>", (chunk for chunk in [content]))
+    elif isinstance(source, (str, os.PathLike)):
+        video = _locate_name(os.fsdecode(source), allow_private, limits or DownloadLimits.from_environment())
+    elif hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        name = _printable(name) if isinstance(name, str) else f"<{type(source).__name__}>"
+        video = _store(name, _read(name, source, limits or DownloadLimits.from_environment()))
+    else:
+        raise ValueError(
+            "a video is given as a path, an http(s) URL, bytes or a binary file object, "
+            f"found {type(source).__name__}: {source!r:.80}"
+        )
+    refusal = _reason_to_refuse(video.head)
+    if refusal:
+        video.close()
+        raise VideoReadError(f"{video.name}: {refusal}")
+    return video
+
+
+def _locate_name(source: str, allow_private: bool, limits: DownloadLimits) -> VideoFile:
+    scheme, separator, rest = source.partition("://")
+    scheme = scheme.lower()
+    if not separator or not _SCHEME.fullmatch(scheme):
+        return _open(_printable(source), source)
+    name = _printable(_USER_AND_PASSWORD.sub(r"\1", source))
+    if scheme in ("http", "https"):
+        return _store(name, _download(name, source, allow_private, limits))
+    if scheme == "file":
+        host, slash, path = rest.partition("/")
+        if host.lower() not in ("", "localhost"):
+            raise VideoReadError(f"{name}: names a file of another machine ({host}), expected file:///path")
+        if not allow_private:
+            raise VideoReadError(f"{name}: is a file of this machine, which is not opened for others")
+        return _open(name, url2pathname(slash + path))
+    if os.path.exists(source):
+        return _open(name, source)
+    raise VideoReadError(f"{name}: has the scheme {scheme}, expected a path or a URL of http, https or file")
+
+
+# ---- files ----
+
+
+def _open(name: str, path: str) -> VideoFile:
+    if not os.path.exists(path):
+        raise VideoReadError(f"{name}: no such file")
+    if os.path.isdir(path):
+        raise VideoReadError(f"{name}: is a directory, expected a video file")
+    if not os.path.isfile(path):
+        raise VideoReadError(f"{name}: is a pipe or a device, expected a file; a pipe is read from a file object")
+    try:
+        file = open(path, "rb")  # noqa: SIM115 -- held by the result if the name is one that ffmpeg does not take
+        head = file.read(_HEAD_SIZE)
+    except OSError as error:
+        raise VideoReadError(f"{name}: cannot be read ({error.strerror})") from error
+    # Of "%03d.png" ffmpeg makes 001.png, and decord encodes names as UTF-8.
+    if "%" not in path and path.encode(errors="replace") == os.fsencode(path):
+        file.close()
+        return VideoFile(name, head, path=os.path.abspath(path))
+    if _is_reachable(file):
+        return VideoFile(name, head, file=file)
+    with file:
+        file.seek(0)
+        return _store(name, (chunk for chunk in iter(partial(file.read, _CHUNK_SIZE), b"")))
+
+
+def _store(name: str, chunks: Generator[bytes | bytearray, None, None]) -> VideoFile:
+    """Write all chunks to a temporary file."""
+    with closing(chunks):
+        video = None
+        try:
+            file = _temporary_file()
+            video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
+            for chunk in chunks:
+                file.write(chunk)
+            file.seek(0)
+            video.head = file.read(_HEAD_SIZE)
+        except OSError as error:
+            if video is not None:
+                video.close()
+            if isinstance(error, VideoReadError):
+                raise
+            cause = error.strerror or error
+            raise VideoReadError(
+                f"{name}: cannot be stored in a temporary file ({cause}); TMPDIR names another folder for it"
+            ) from error
+    return video
+
+
+def _temporary_file() -> Any:
+    """Without a name if others can open it all the same: it is gone as soon as its last user is."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    if _is_reachable(file):
+        return file
+    file.close()
+    return tempfile.NamedTemporaryFile(delete=False)
+
+
+def _path_of_descriptor(file: Any) -> str:
+    return f"/proc/{os.getpid()}/fd/{file.fileno()}"
+
+
+def _is_reachable(file: Any) -> bool:
+    try:
+        with open(_path_of_descriptor(file), "rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _discard(path: str | None, file: Any) -> None:
+    file.close()
+    if path is not None:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _read(name: str, file: Any, limits: DownloadLimits) -> Generator[bytes, None, None]:
+    """The content of a file object, from its start."""
+    size = 0
+    try:
+        if getattr(file, "seekable", lambda: False)():
+            file.seek(0)
+        while chunk := file.read(_CHUNK_SIZE):
+            if not isinstance(chunk, bytes):
+                break
+            size += len(chunk)
+            if size > limits.num_bytes:
+                raise VideoReadError(f"{name}: {limits.too_large}")
+            yield chunk
+    except VideoReadError:
+        raise
+    except (OSError, ValueError) as error:
+        raise VideoReadError(f"{name}: cannot be read ({error})") from error
+    if not isinstance(chunk, bytes):
+        raise VideoReadError(f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')")
+
+
+# ---- downloads ----
+
+
+class _Watch:
+    """Ends a download when its time is up, also inside a call that waits: its connections are shut down."""
+
+    def __init__(self, seconds: float):
+        self._end = time.monotonic() + seconds
+        self._connections: list[Any] = []
+        self._timer = threading.Timer(seconds, self._shut_down)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Watch":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self._end - time.monotonic(), 0.0)
+
+    def note(self, event: str, info: dict[str, Any]) -> None:
+        """httpx's `trace`: keeps each connection, before and after its encryption starts."""
+        connection = info.get("return_value")
+        if hasattr(connection, "get_extra_info"):
+            self._connections.append(connection)
+            if not self.seconds_left:
+                self._shut_down()
+
+    def _shut_down(self) -> None:
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+class _PublicTransport(httpx.HTTPTransport):
+    """Resolves each name once, refuses addresses that are not public, and connects to what it has judged."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.raw_host.decode("ascii")
+        cause: httpx.HTTPError = httpx.ConnectError(f"{host} has no address")
+        for address in _public_addresses(host):
+            pinned = httpx.Request(
+                request.method,
+                request.url.copy_with(host=address),
+                headers=request.headers,  # with the Host of the URL
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": host},
+            )
+            try:
+                return super().handle_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                cause = error
+        raise cause
+
+
+def _public_addresses(host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpx.ConnectError(f"{host}: {error.strerror or error}") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not all(map(_is_public, addresses)):
+        raise httpx.ConnectError(f"{host} is not a public address, and others are not connected to it from here")
+    return addresses
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip.ipv4_mapped
+        if inner is None:
+            return ip in _GLOBAL_UNICAST and ip.is_global and ip.sixtofour is None and ip.teredo is None
+        ip = inner
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) -> Generator[bytes, None, None]:
+    size = 0
+    client = httpx.Client(
+        transport=None if allow_private else _PublicTransport(),
+        trust_env=allow_private,  # a proxy would connect for us, without judging
+        headers={"Accept-Encoding": "identity"},
+    )
+    with _Watch(limits.seconds) as watch, client:
+        try:
+            with closing(_respond(client, url, watch, limits)) as response:
+                if int(response.headers.get("content-length", 0)) > limits.num_bytes:
+                    raise VideoReadError(f"{name}: {limits.too_large}")
+                for chunk in _decode(response):
+                    size += len(chunk)
+                    if size > limits.num_bytes:
+                        raise VideoReadError(f"{name}: {limits.too_large}")
+                    if not watch.seconds_left:
+                        raise httpx.ReadTimeout("time is up")
+                    yield chunk
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, zlib.error) as error:
+            cause = str(error).partition("\n")[0] or type(error).__name__
+            if not watch.seconds_left:
+                cause = f"it takes longer than {limits.seconds:g} s; VITA_CLIP_DOWNLOAD_SECONDS sets another limit"
+            raise VideoReadError(f"{name}: download failed ({_printable(cause)})") from error
+
+
+def _respond(client: httpx.Client, url: str, watch: _Watch, limits: DownloadLimits) -> httpx.Response:
+    """The answer after all redirects, its body not read yet."""
+    request = client.build_request("GET", url)
+    for _ in range(limits.redirects + 1):
+        if request.url.scheme not in ("http", "https"):
+            raise httpx.UnsupportedProtocol(f"redirected to {request.url.scheme}, expected http or https")
+        timeout = httpx.Timeout(max(min(limits.connect_seconds, watch.seconds_left), 1e-3))
+        request.extensions = {**request.extensions, "timeout": timeout.as_dict(), "trace": watch.note}
+        response = client.send(request, stream=True)
+        if response.is_success:
+            return response
+        response.close()
+        if response.next_request is None:
+            raise httpx.NetworkError(f"{response.status_code} {response.reason_phrase}")
+        request = response.next_request
+    raise httpx.TooManyRedirects(f"more than {limits.redirects} redirects")
+
+
+def _decode(response: httpx.Response) -> Iterator[bytes]:
+    """The body, unpacked in bounded steps if the server packs it although it was asked not to."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        yield from response.iter_raw()
+        return
+    if coding not in ("gzip", "deflate"):
+        raise httpx.DecodingError(f"the answer has the encoding {coding!r}, expected none or gzip")
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself which of both it is
+    for packed in response.iter_raw():
+        while packed and not decoder.eof:
+            yield decoder.decompress(packed, _CHUNK_SIZE)
+            packed = decoder.unconsumed_tail
+        if decoder.eof:
+            return
+    raise httpx.DecodingError("the packed answer ends too early")
+
+
+# ---- content ----
+
+
+def _reason_to_refuse(head: bytes) -> str | None:
+    """The cause if the first bytes are of no container that may be opened."""
+    if not head:
+        return "is empty (0 bytes)"
+    if _NAMES_FURTHER_FILES.search(head.partition(b"\0")[0]):
+        return (
+            f"is a playlist or script that names further files (it starts with {head[:20]!r}); expected a video file"
+        )
+    if _VIDEO.match(head) or _is_transport_stream(head):
+        return None
+    if _SOUND.match(head):
+        return "has no video stream (sound only)"
+    kind = "an image" if _IMAGE.match(head) else "text" if b"\0" not in head else None
+    if kind is not None:
+        return f"is not a video (it looks like {kind}; it starts with {head[:20]!r})"
+    return f"is not a video, or is damaged from its first bytes {head[:8]!r} on; what is read: {_READABLE}"
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
+    return any(
+        head[start : start + 4 * length + 1 : length] == b"GGGGG"
+        for length in (188, 192, 204)
+        for start in range(length)
+    )
+
+
+def _printable(text: str) -> str:
+    """In one line, with escapes for what a terminal cannot show, and cut if it is no name but content."""
+    text = text if len(text) <= _LONGEST_NAME else f"{text[:80]}... ({len(text)} characters)"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _number_of_environment(name: str, default: float) -> float:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"the environment variable {name} is {text!r}, expected a number above 0")
+    return number
