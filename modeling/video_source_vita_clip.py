@@ -84,8 +84,8 @@ class DownloadLimits:
             ValueError: one of them is no number above zero.
         """
         return cls(
-            num_bytes=int(_number_of_environment("VITA_CLIP_DOWNLOAD_BYTES", cls.num_bytes)),
-            seconds=_number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", cls.seconds),
+            num_bytes=int(number_of_environment("VITA_CLIP_DOWNLOAD_BYTES", cls.num_bytes)),
+            seconds=number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", cls.seconds),
         )
 
 
@@ -463,7 +463,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def _number_of_environment(name: str, default: float) -> float:
+def number_of_environment(name: str, default: float) -> float:
     text = os.environ.get(name, "").strip()
     if not text:
         return default
