@@ -23,7 +23,7 @@ class Container:
         kind: "mp4", "matroska", "avi", "ogg", "ts" (MPEG transport stream), "raw" (no container), or "".
         packets_are_frames: whether the codec guarantees that each packet is one frame.
         has_video: whether a video track is described; `None` if that is not known.
-        height, width: of the largest video track of an MP4 file as its header has them, 0 if not known.
+        height, width: of the largest frames, as the header of MP4 and Matroska has them, 0 if not known.
         promise: place of the number of frames in the header of an AVI file that cannot hold as many (one that was
             written to a pipe), else 0.
     """
@@ -48,7 +48,10 @@ def look_into(path: str, head: bytes) -> Container:
         if head.startswith(_MATROSKA):
             tracks = file.read(1024**2).partition(_MATROSKA_CLUSTER)[0]
             codecs = set(re.findall(rb"\x86[\x81-\xa0](V_[A-Z0-9/]+)", tracks))
-            return Container("matroska", bool(codecs) and codecs <= _ONE_FRAME_PER_PACKET, bool(codecs))
+            size = re.search(rb"\xb0\x82(..)\xba\x82(..)", tracks, re.DOTALL)  # PixelWidth, PixelHeight
+            width, height = struct.unpack(">HH", size[1] + size[2]) if size else (0, 0)
+            are_frames = bool(codecs) and codecs <= _ONE_FRAME_PER_PACKET
+            return Container("matroska", are_frames, bool(codecs), height, width)
         if head.startswith(b"RIFF"):
             length = re.search(rb"strh.{4}vids.{28}(.{4})", head, re.DOTALL)
             is_false = length is not None and int.from_bytes(length[1], "little") > file.seek(0, 2)
