@@ -12,7 +12,6 @@ from bad_videos import (
     TRUNCATED,
     WRONG_EXTENSION,
     break_videos,
-    probe_or_die,
     write_motion_shapes,
 )
 
@@ -79,22 +78,6 @@ def test_short_repeated_and_mislabelled_files(broken, tmp_path):
         ("c.mp4", "9"): ("too_short", "has 4 frames, a clip 12"),
     }
     assert [Path(video.path).name for video in report.usable] == ["c.mp4", "e.mp4"]
-
-
-def test_a_crash_a_hang_and_an_exit_cost_one_file_each(tmp_path):
-    lines = [f"{name}.mp4,0\n" for name in ("a", "crash", "b", "hang", "c", "exit", "d", "crash2", "e")]
-    (tmp_path / "list.csv").write_text("".join(lines))
-    listing = read_listing(tmp_path / "list.csv", class_names=["x"])
-    report = check_data(listing, num_workers=2, seconds_per_file=3, probe=probe_or_die)
-    reasons = {Path(finding.video).stem: finding.reason for finding in report.findings}
-    assert {finding.kind for finding in report.findings} == {"unreadable"}
-    assert {name: reason.removeprefix("the process that decoded it ") for name, reason in reasons.items()} == {
-        "crash": "was killed by SIGSEGV",
-        "hang": "was not done after 3 s",
-        "exit": "ended with exit code 3",
-        "crash2": "was killed by SIGSEGV",
-    }
-    assert [Path(video.path).stem for video in report.usable] == ["a", "b", "c", "d", "e"]
 
 
 def test_real_videos(shared_dir, tmp_path):

@@ -237,7 +237,7 @@ def test_folders(tmp_path):
         write(tmp_path / name)
     write(tmp_path / "train" / "archery" / "notes.txt")
     assert rows(load_videos(tmp_path, split="train")) == [("2.webm", "archery"), ("1.mp4", "brush hair")]
-    with pytest.raises(ValueError, match=r"train, val have some: give one of them as split"):
+    with pytest.raises(ValueError, match=r"found train, val, which are called like splits: give one of them as split"):
         load_videos(tmp_path)
     with pytest.raises(ValueError, match="found 'brush_hair'"):
         load_videos(tmp_path, split="train", class_names=["archery"])
