@@ -60,8 +60,8 @@ class StrideFit:
         fits = f"--sampling_stride {self.fitting_stride}, for which 95 % are long enough, or "
         return (
             f"{self.num_shorter} of {self.num_videos} videos ({self.num_shorter / self.num_videos:.1%}) have fewer "
-            f"than {span} frames, and {self.num_frames} frames at a stride of {self.sampling_stride} need as many. Their "
-            f"last frame repeats; train with {fits if self.fitting_stride > 1 else ''}--sampling uniform"
+            f"than {span} frames, and {self.num_frames} frames at a stride of {self.sampling_stride} need as many. "
+            f"Their last frame repeats; train with {fits if self.fitting_stride > 1 else ''}--sampling uniform"
         )
 
 
