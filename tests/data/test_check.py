@@ -1,6 +1,7 @@
 """`vita-clip data check`: every bad file is found, by its kind, and the cleaned list is what is left."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from vita_clip_hf.data import load_videos
 from vita_clip_hf.data.check import PROBLEMS, check_data
 from vita_clip_hf.data.check.containers import content_unlike_name
 from vita_clip_hf.data.check.probe import Probe, probe_video
+from vita_clip_hf.data.formats.files import VIDEO_EXTENSIONS
 from vita_clip_hf.data.loading import read_listing
 
 
@@ -132,17 +134,17 @@ def test_content_is_compared_with_the_name(tmp_path, name, content, found):
 # ---- the frames after a jump ----
 
 
-def write_bars(path: Path, codec: str = "mpeg4", num_frames: int = 60) -> Path:
+def write_bars(path: Path, codec: str = "mpeg4", num_frames: int = 60, container: str | None = None) -> Path:
     """Frame i shows i in eight bars, black or white, bit b in bar b."""
     av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
         for index in range(num_frames):
             bars = np.repeat([(index >> bit & 1) * 255 for bit in range(8)], 16).astype(np.uint8)
             image = np.broadcast_to(bars[None, :, None], (64, 128, 3)).copy()
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(stream.encode())
     return path
 
 
@@ -282,3 +284,38 @@ def test_files_that_were_left_out_are_in_the_report(tmp_path, capsys):
     assert "2.rmvb: its ending .rmvb is not one of a video" in (tmp_path / "out" / "report.txt").read_text()
     (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())["left_out"]
     assert entry["path"].endswith("bowling/2.rmvb")
+
+
+# ---- endings ----
+
+# Container and codec, if they are not those that the ending stands for.
+WRITTEN = {
+    ".3g2": ("3g2", "mpeg4"),
+    ".3gp": ("3gp", "mpeg4"),
+    ".asf": ("asf", "wmv2"),
+    ".avi": ("avi", "mpeg4"),
+    ".divx": ("avi", "mpeg4"),
+    ".flv": ("flv", "flv1"),
+    ".ogv": ("ogg", "libvpx"),
+    ".webm": ("webm", "libvpx"),
+    ".wmv": ("asf", "wmv2"),
+    ".m2ts": ("mpegts", "libx264"),
+    ".mpeg": ("mpeg", "mpeg2video"),
+    ".mpg": ("mpeg", "mpeg2video"),
+    ".mts": ("mpegts", "libx264"),
+    ".ts": ("mpegts", "libx264"),
+    ".vob": ("vob", "mpeg2video"),
+}
+STREAMS = (".m2ts", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".ogv")
+
+
+@pytest.mark.parametrize("ending", sorted(VIDEO_EXTENSIONS))
+def test_every_ending_that_is_listed_can_be_read(tmp_path, ending):
+    container, codec = WRITTEN.get(ending, (None, "libx264"))
+    found = probe_video((str(write_bars(tmp_path / f"a{ending}", codec, container=container)), None))
+    if (
+        ending in STREAMS and found.error is not None
+    ):  # a stream that cannot be played from its start: the cause is said
+        assert re.search("`ffmpeg -i FILE -c copy|has no frames", found.error)
+        return
+    assert found == Probe(num_frames=60)

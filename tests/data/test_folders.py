@@ -90,9 +90,7 @@ def test_a_stray_video_beside_class_folders_is_named(tmp_path, caplog):
 )
 def test_a_flat_folder_with_stray_folders_is_refused(tmp_path, files):
     make(tmp_path, *files)
-    with pytest.raises(
-        ValueError, match=r"expected ROOT/class name.*\d videos in no class folder \(1\.mp4"
-    ):
+    with pytest.raises(ValueError, match=r"expected ROOT/class name.*\d videos in no class folder \(1\.mp4"):
         load_videos(tmp_path)
 
 
