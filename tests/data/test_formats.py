@@ -297,6 +297,8 @@ def test_a_label_of_a_shard_that_is_no_class_is_named_with_its_video(tmp_path, w
 def test_what_is_found_and_the_formats_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no such file or folder.*ucf101"):
         load_videos(tmp_path / "missing.csv")
+    with pytest.raises(FileNotFoundError, match=r"folder/list\.csv: no such file or folder"):
+        load_videos("folder/list.csv")  # and no data set on the Hub
     with pytest.raises(ValueError, match=r"found a folder with nothing"):
         load_videos(tmp_path)
     with pytest.raises(ValueError, match=r"format must be 'auto' or one of list .*; found 'csv'"):

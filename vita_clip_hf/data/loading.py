@@ -27,6 +27,7 @@ FORMATS = {
     "webdataset": "tar files",
     "hub": "user/name on the Hub",
 }
+_LIST_ENDINGS = (".csv", ".tsv", ".txt", ".list", ".json")
 _STREAMS = ("webdataset", "hub")
 # More shards than there are workers, so that each has its own; a shard is a range of rows.
 _STREAM_SHARDS = 64
@@ -139,7 +140,7 @@ def detect_format(source: str | os.PathLike) -> str:
         return _format_of_file(path)
     if path.suffix == ".tar":
         return "webdataset"
-    if is_hub_id(str(source)):
+    if is_hub_id(str(source)) and path.suffix.lower() not in _LIST_ENDINGS:
         return "hub"
     raise FileNotFoundError(
         f"{source}: no such file or folder, and neither tar files nor user/name on the Hub. Formats: {_described()}."
