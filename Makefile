@@ -5,7 +5,7 @@ BIN := .venv/bin
 TYPES := build/types
 MACHINE ?= cpu
 
-.PHONY: help install demo test benchmark test-oldest lint types ci clean
+.PHONY: help install demo test benchmark test-oldest test-transformers lint types ci clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,9 @@ benchmark: install ## measure docs/performance.md anew: half an hour on two quie
 
 test-oldest: .venv-oldest/.installed ## run the tests with the oldest supported versions
 	.venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
+
+test-transformers: install ## run transformers' own common tests, fetched from the package index; not part of `make ci`
+	$(BIN)/python tests/transformers_common/run.py
 
 lint: install ## check style and format
 	$(BIN)/ruff check .

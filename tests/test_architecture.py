@@ -38,7 +38,7 @@ MODELING_ORDER = (
 )
 # A room may import only rooms on lines before its own.
 ROOMS = (
-    ("lazy_names", "modeling", "hub_cards"),
+    ("lazy_names", "modeling", "hub_cards", "text_files"),
     ("names",),
     ("data",),
     ("models",),
