@@ -34,6 +34,7 @@ ADAPTER_FILE = "adapter_model.safetensors"
 ADAPTER_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
 SCALE = ".scale"
 LARGEST_INT8 = 127
+STORED_TYPES = ("F32", "F16", "BF16", "F64", "I8")
 
 Tensors = dict[str, torch.Tensor]
 
@@ -166,14 +167,54 @@ def read_adapter(path: str | os.PathLike) -> tuple[Tensors, str | None]:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: a tensor is of another type or has values that are not finite.
     """
+    with opened(path) as file:
+        prompt_shapes(file, path)
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+    tensors = dequantize_rows(tensors)
+    check_finite(tensors, path)
+    return tensors, metadata.get("base_model_fingerprint")
+
+
+def adapter_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of the prompts in an adapter file; errors as of [`read_adapter`]."""
+    with opened(path) as file:
+        return prompt_shapes(file, path)
+
+
+@contextmanager
+def opened(path: str | os.PathLike) -> Iterator[Any]:
+    """A safetensors file that is open; raises `OSError` if it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+            yield file
     except SafetensorError as error:
         raise OSError(f"{path} is not a readable safetensors file: {error}") from error
-    return dequantize_rows(tensors), metadata.get("base_model_fingerprint")
+
+
+def prompt_shapes(file: Any, path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of the prompts in an open adapter file, once types and scales are checked."""
+    parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
+    shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+    types = {name: part.get_dtype() for name, part in parts.items()}
+    for name in [name for name in parts if types[name] == "I8"]:
+        scale, expected = name + SCALE, shapes[name][:-1]
+        if types.get(scale) != "F32" or shapes.pop(scale) != expected or not expected:
+            raise ValueError(f"{path}: {name} is in int8, and needs {scale} in float32 of the shape {expected}.")
+    other = next((name for name in shapes if types[name] not in STORED_TYPES), None)
+    if other is not None:
+        raise ValueError(f"{path}: {other} is of the type {types[other]}, expected {', '.join(STORED_TYPES)}.")
+    return shapes
+
+
+def check_finite(tensors: Mapping[str, torch.Tensor], source: str | os.PathLike) -> None:
+    """Raises `ValueError` if a tensor in memory that holds plain floats has NaN or infinite values."""
+    for name, tensor in tensors.items():
+        used = tensor.float().exp() if name == "logit_scale" and not tensor.is_meta else tensor
+        if not tensor.is_meta and not is_quantized(tensor) and not used.isfinite().all():
+            raise ValueError(f"{source}: {name} has NaN or infinite values, or becomes infinite.")
 
 
 def quantize_rows(tensors: Tensors) -> Tensors:
@@ -196,7 +237,7 @@ def dequantize_rows(tensors: Tensors) -> Tensors:
     for name, tensor in tensors.items():
         if tensor.dtype == torch.int8 and name + SCALE in tensors:
             restored[name] = tensor.float() * tensors[name + SCALE][..., None]
-        elif not (name.endswith(SCALE) and name.removesuffix(SCALE) in tensors):
+        elif not (name.endswith(SCALE) and tensors.get(name.removesuffix(SCALE), tensor).dtype == torch.int8):
             restored[name] = tensor
     return restored
 
@@ -227,13 +268,35 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> None:
-    """Raises `ValueError` if the model's base is not the one that the adapter at `path` was trained on."""
-    if expected is None:
-        return
-    tensors = model.state_dict()
-    found = None if has_quantized_base(tensors) else fingerprint(tensors)
-    if found == expected:
+@dataclass(frozen=True)
+class LoadedBase:
+    """
+    What a base is recognised by.
+
+    Args:
+        fingerprint: by [`fingerprint`]; `None` if the base is quantized, offloaded, or spread over processes.
+        in_float16: whether weights are held in float16. Others that were rounded to it have another fingerprint.
+    """
+
+    fingerprint: str | None
+    in_float16: bool
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor]) -> "LoadedBase":
+        """Of the base among `tensors`, a model's `state_dict()`."""
+        base = {name: tensor for name, tensor in tensors.items() if not is_prompt(name)}
+        in_float16 = any(tensor.dtype == torch.float16 for tensor in base.values())
+        if not base or any(tensor.is_meta or not tensor.numel() or is_quantized(tensor) for tensor in base.values()):
+            return cls(None, in_float16)
+        return cls(fingerprint(base), in_float16)
+
+
+def check_base(model: Any, found: str | None, expected: str | None, path: str | os.PathLike) -> None:
+    """
+    Raises `ValueError` if the model's base, whose fingerprint was `found`, is not the one `expected` by the adapter at
+    `path`.
+    """
+    if expected is None or found == expected:
         return
     in_float16 = model.visual_projection.weight.dtype == torch.float16
     if in_float16 or getattr(model, "hf_quantizer", None) is not None or found is None:
@@ -247,19 +310,24 @@ def check_base(model: Any, expected: str | None, path: str | os.PathLike) -> Non
     )
 
 
-def check_same_tensors(
-    own: Tensors, found: Tensors, source: str | os.PathLike, whole: str = "the prompts of its configuration"
+def shapes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors, by their names."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_same_shapes(
+    own: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+    source: str | os.PathLike,
+    whole: str = "the prompts of its configuration",
 ) -> None:
-    """Raises `ValueError` if the tensors `found` in `source`, which should hold `whole`, are not the model's `own`."""
+    """Raises `ValueError` if the shapes `found` in `source`, which should hold `whole`, are not the model's `own`."""
     missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(
             f"{source} does not hold {whole}: missing {missing[:3] or 'nothing'}, unexpected "
             f"{unexpected[:3] or 'nothing'} ({len(missing)} and {len(unexpected)} tensors)."
         )
-    for name, tensor in found.items():
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"{source}: {name} has the shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)} "
-                "by the configuration."
-            )
+    for name, shape in found.items():
+        if shape != own[name]:
+            raise ValueError(f"{source}: {name} has the shape {shape}, expected {own[name]} by the configuration.")

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from transformers.initialization import no_init_weights
 
-from .adapter_file_vita_clip import ADAPTER_FILE, is_learned, is_prompt, places_of_prompts
+from .adapter_file_vita_clip import ADAPTER_FILE, LoadedBase, is_learned, is_prompt, places_of_prompts
 from .checkpoint_vita_clip import HUB_ARGUMENTS, find_file, load_adapter_weights
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
+from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, stored_name
 
 DEFAULT_ADAPTER = "default"
 CONFIG_FIELDS = (
     *PROMPT_FIELDS,
     *("id2label", "label2id", "label_token_ids"),
-    *("base_model_name_or_path", "base_model_revision"),
+    *("base_model_name_or_path", "base_model_revision", "name_or_path"),
 )
 NO_PROMPTS: dict[str, Any] = {
     "use_temporal_embedding": False,
@@ -67,6 +67,7 @@ class PromptSet:
         """
         for field, value in self.fields.items():
             setattr(model.config, field, value)
+        model.name_or_path = model.config.name_or_path  # peft names it as the base of its own adapters
         dtype = model.logit_scale.dtype
         for (holder, place), part in zip(places_of_prompts(model), self.parts, strict=True):
             if part is not None:
@@ -110,6 +111,7 @@ class SwitchesAdapters:
     def _init_adapters(self) -> None:
         self._other_adapters: dict[str, PromptSet] = {}  # no module: they are not among the model's weights
         self._base_logit_scale: float | None = None
+        self.loaded_base: LoadedBase | None = None
 
     def remember_base(self) -> None:
         """Keeps CLIP's `logit_scale`, which an adapter replaces, for [`disable_adapters`]."""
@@ -160,11 +162,12 @@ class SwitchesAdapters:
         if path is None:
             raise OSError(f"{peft_model_id} has no {ADAPTER_FILE}, and is no Vita-CLIP adapter.")
         config = VitaClipConfig.from_pretrained(peft_model_id, **hub)
+        config.name_or_path = stored_name(peft_model_id)
         prompts = PromptSet.empty(self, _fields_of(config))
         before, active_before = PromptSet.of(self), self._active_adapter
         prompts.put_on(self)
         try:
-            load_adapter_weights(self, path)
+            load_adapter_weights(self, path, config.base_model_fingerprint)
         except BaseException:
             before.put_on(self)
             raise

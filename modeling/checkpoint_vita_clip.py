@@ -10,39 +10,55 @@ import copy
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig
-from transformers.utils import CONFIG_NAME, cached_file
+from transformers import CLIPConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .adapter_file_vita_clip import (
     ADAPTER_FILE,
     PER_FRAME,
+    LoadedBase,
+    adapter_shapes,
     check_base,
-    check_same_tensors,
-    fingerprint,
-    has_quantized_base,
+    check_finite,
+    check_same_shapes,
     is_prompt,
     is_quantized,
     read_adapter,
+    shapes_of,
     write_adapter,
     written_whole,
 )
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, check_label_names
-from .labels_vita_clip import contexts_from_words, tokenize_labels
+from .configuration_vita_clip import (
+    PROMPT_FIELDS,
+    VitaClipConfig,
+    check_class_names,
+    labels_of,
+    read_config_fields,
+    stored_name,
+)
+from .labels_vita_clip import contexts_from_words, load_tokenizer_of, tokenize_labels
 from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
 from .remote_code_vita_clip import copy_code, locate_base, name_code
+from .stored_weights_vita_clip import expected_shapes, stored_shapes
 from .vision_vita_clip import resample_frames
+
+logger = logging.get_logger(__name__)
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 PUSH_ARGUMENTS = (
     *("repo_id", "processor", "commit_message", "commit_description"),
     *("private", "token", "revision", "create_pr"),
 )
+# Of an earlier save into the same folder, whose files would be loaded beside or in place of the new ones.
+STALE_FILES = ("*_vita_clip.py", "adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*")
+LOGIT_SCALE = "logit_scale"
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 Loaded = tuple[Any, dict]  # a model, and transformers' report of missing and unexpected tensors
@@ -65,53 +81,96 @@ def load_model(
         load_weights: transformers' own `from_pretrained` of that class.
         name_or_path, config, tokenizer, kwargs: as `VitaClipModel.from_pretrained` got them.
     """
+    if name_or_path is None:  # a state_dict in memory, as transformers takes it
+        return load_weights(None, config=config, **kwargs)
     name, path = os.fspath(name_or_path), locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
     kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
     labels = _requested_labels(kwargs)
-    stored, _ = PreTrainedConfig.get_config_dict(path, **hub)
+    stored = read_config_fields(path, **hub)
     model_type = stored.get("model_type")
-    if not stored:
-        raise OSError(f"{path} has no {CONFIG_NAME}, and is no model.")
     if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type):
         raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
 
+    dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
-    load = partial(load_weights, config=config, output_loading_info=True, **kwargs)
+    weights = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
+    load = _Loading(cls, weights, path, hub, kwargs.get("variant"), allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
-            model, info = _start_from_clip(load, name, config, labels, tokenizer, hub)
+            model, info = _start_from_clip(load, name, config, labels, tokenizer)
+            is_rounded = model.loaded_base.in_float16 and dtype  # its fingerprint is then not that of the file
+            model.config.base_model_fingerprint = None if is_rounded else model.loaded_base.fingerprint
         else:
-            model, info = _load_trained(load, path, config, VitaClipConfig(**stored), labels, tokenizer, hub)
+            model, info = _load_trained(load, name, config, VitaClipConfig.from_dict(stored), labels, tokenizer)
     model.freeze_base()
     return (model, info) if return_info else model
 
 
-def _start_from_clip(
-    load: Load, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict[str, Any]
-) -> Loaded:
+@dataclass(frozen=True)
+class _Loading:
+    """
+    What one call of `from_pretrained` loads, and how.
+
+    Args:
+        cls: the model class.
+        load_weights: transformers' own `from_pretrained` of that class, with the caller's arguments.
+        path: a Hub id or a folder.
+        hub: how to reach the Hub.
+        variant: part of the names of weights' files.
+        allow_missing: whether tensors may be missing, which the caller reads in transformers' report.
+    """
+
+    cls: type
+    load_weights: Load
+    path: str
+    hub: dict[str, Any]
+    variant: str | None
+    allow_missing: bool
+
+    def __call__(
+        self, path: str, hub: dict[str, Any], config: VitaClipConfig, whole: bool, adapter: str | None = None
+    ) -> Loaded:
+        """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
+        shapes = stored_shapes(path, self.variant, hub)
+        expected = expected_shapes(self.cls, config, shapes, path)
+        if adapter is not None:
+            prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
+            check_same_shapes(prompts, adapter_shapes(adapter), adapter)
+        needed = [name for name in expected if whole or name == LOGIT_SCALE or not is_prompt(name)]
+        needed = [name for name in needed if name in shapes or not self.allow_missing]
+        found = {name: shapes[name] for name in needed if name in shapes}
+        check_same_shapes({name: expected[name] for name in needed}, found, path, "a whole model")
+        model, info = self.load_weights(path, **hub)
+        check_finite(model.state_dict(), path)
+        if not whole:
+            model.remember_base()
+        return model, info
+
+
+def _start_from_clip(load: _Loading, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any) -> Loaded:
     """New prompts on a CLIP checkpoint."""
-    path = locate_base(name)
-    config.base_model_name_or_path = config.base_model_name_or_path or name
+    path, hub = load.path, load.hub
+    config.base_model_name_or_path = config.base_model_name_or_path or stored_name(name)
     config.base_model_revision = _commit_of(path, hub) or hub.get("revision")
     if labels is None and config.has_named_labels and config.label_token_ids is None:
         labels = config.label_names
     if labels is not None:
         config.set_label_names(labels)
         config.check_labels()
-        tokenizer = tokenizer or load_tokenizer(config, hub)
+        tokenizer = tokenizer or load_tokenizer_of(path, **hub)
         config.label_token_ids = tokenize_labels(tokenizer, labels)
-    model, info = load(path, **hub)
-    model.remember_base()
+    model, info = load(path, hub, config, whole=False)
+    model.loaded_base = LoadedBase.of(model.state_dict())
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
-        words = contexts_from_words(model, tokenizer or load_tokenizer(config, hub), config.text_prompt_init)
+        words = contexts_from_words(model, tokenizer or load_tokenizer_of(path, **hub), config.text_prompt_init)
         model.class_prompts.contexts.data[..., : len(words), :] = words
     return model, info
 
 
 def _load_trained(
-    load: Load, path: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any, hub: dict
+    load: _Loading, name: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -121,30 +180,61 @@ def _load_trained(
         labels = config.label_names
     for field in ("id2label", "label2id", "label_token_ids", "num_frames"):
         setattr(config, field, getattr(stored, field))
+    is_other_base = config.base_model_name_or_path != stored.base_model_name_or_path
+    if is_other_base and config.base_model_revision == stored.base_model_revision:
+        config.base_model_revision = None  # it was of the stored one
 
-    adapter = find_file(path, ADAPTER_FILE, hub)
-    model, info = load(path, **hub) if adapter is None else _load_adapter(load, path, adapter, config, hub)
+    adapter = find_file(load.path, ADAPTER_FILE, load.hub)
+    if adapter is None:
+        model, info = load(load.path, load.hub, config, whole=True)
+    else:
+        model, info = _load_adapter(load, adapter, config)
+    model.name_or_path = model.config.name_or_path = stored_name(name)  # peft names it as the base of its own adapters
     if num_frames != stored.num_frames:
         model.set_num_frames(num_frames)
     if labels is not None and labels != stored.label_names:
-        model.set_labels(labels, tokenizer or load_tokenizer(model.config, hub))
+        model.set_labels(labels, tokenizer or load_tokenizer(model.config, load.hub))
     return model, info
 
 
-def _load_adapter(load: Load, path: str, adapter: str, config: VitaClipConfig, hub: dict[str, Any]) -> Loaded:
+def _load_adapter(load: _Loading, adapter: str, config: VitaClipConfig) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
-    if config.base_model_name_or_path is None:
-        raise ValueError(f"{path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
+    if not config.base_model_name_or_path:
+        raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
     base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
-    model, info = load(base, **_hub_of_base(config, hub))
-    model.remember_base()
-    load_adapter_weights(model, adapter)
+    hub = _hub_of_base(config, load.hub)
+    _check_is_base(load.path, base, config, hub)
+    model, info = load(base, hub, config, whole=False, adapter=adapter)
+    model.loaded_base = load_adapter_weights(model, adapter, config.base_model_fingerprint)
     return model, info
 
 
-def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
+def _check_is_base(adapter: str, base: str, config: VitaClipConfig, hub: dict[str, Any]) -> None:
+    """
+    Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
+    names another one, or itself.
+    """
+    named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
+    remedy = "Give the place of its base by base_model_name_or_path=..."
+    try:
+        model_type = read_config_fields(base, **hub).get("model_type")
+    except OSError as error:
+        raise OSError(f"{named} was not found. {remedy}") from error
+    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type) or find_file(base, ADAPTER_FILE, hub):
+        raise ValueError(f"{named} is an adapter itself or of another type ({model_type}); expected a CLIP. {remedy}")
+
+
+def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str | None = None) -> LoadedBase:
     """
     Puts the prompts of an adapter file on a model whose base is loaded.
+
+    Args:
+        model: with prompts of the shapes in the file.
+        path: of the file.
+        expected_base: the fingerprint in the configuration beside the file, which must be the file's own.
+
+    Returns:
+        What the base was recognised by.
 
     Raises:
         OSError: the file cannot be read.
@@ -166,11 +256,18 @@ def load_adapter_weights(model: Any, path: str | os.PathLike) -> None:
             "from_pretrained does with a quantization_config."
         )
     tensors, base_fingerprint = read_adapter(path)
-    check_base(model, base_fingerprint, path)
-    check_same_tensors(own, tensors, path)
+    if expected_base not in (None, base_fingerprint):
+        raise ValueError(
+            f"{path} says that it belongs to the base with the fingerprint {base_fingerprint}, and the {CONFIG_NAME} "
+            f"beside it {expected_base}: the two files are not of one adapter."
+        )
+    base = LoadedBase.of(state)
+    check_base(model, base.fingerprint, base_fingerprint, path)
+    check_same_shapes(shapes_of(own), shapes_of(tensors), path)
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
+    return base
 
 
 def resample_prompts(model: nn.Module, num_frames: int) -> None:
@@ -185,7 +282,7 @@ def resample_prompts(model: nn.Module, num_frames: int) -> None:
 
 def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
     """
-    The tokenizer of the base.
+    The tokenizer of the base, or of a full checkpoint its own.
 
     Args:
         config: of the model.
@@ -193,13 +290,15 @@ def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) ->
 
     Raises:
         OSError: no base is named, or it has no tokenizer.
+        ValueError: its tokenizer is damaged.
     """
-    base = config.base_model_name_or_path
-    if base is None or base.startswith("./"):
-        base = config.name_or_path  # where the weights were loaded from
-    if not base:
+    hub, base, place = hub or {}, config.base_model_name_or_path, locate_base(config.name_or_path or "")
+    if not base and not place:
         raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
-    return AutoTokenizer.from_pretrained(locate_base(base), **_hub_of_base(config, hub or {}))
+    if not base:
+        return load_tokenizer_of(place, **hub)
+    adapter = find_file(place, CONFIG_NAME, hub) if base.startswith("./") else None
+    return load_tokenizer_of(locate_base(base, adapter and Path(adapter).parent), **_hub_of_base(config, hub))
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
@@ -225,13 +324,9 @@ def _requested_labels(kwargs: dict[str, Any]) -> Labels:
     id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
     if id2label is None and label2id is None:
         return None
-    if id2label is None:
-        id2label = {index: name for name, index in label2id.items()}
-    by_id = {int(index): name for index, name in id2label.items()}
-    check_label_names(list(by_id.values()))
-    if sorted(by_id) != list(range(len(by_id))):
-        raise ValueError(f"The ids of labels must be 0 to {len(by_id) - 1}; found {sorted(by_id)[:10]}.")
-    return [by_id[index] for index in range(len(by_id))]
+    labels = labels_of(id2label, label2id, kwargs.pop("num_labels", None))
+    check_class_names(labels)
+    return labels
 
 
 def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
@@ -240,9 +335,10 @@ def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: di
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
     is_ours = isinstance(config, cls.config_class)
     config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
-    for field in (*PROMPT_FIELDS, "base_model_name_or_path", "label_token_ids"):
+    for field in (*PROMPT_FIELDS, "label_token_ids", "base_model_name_or_path", "base_model_revision"):
         if field in kwargs:
-            setattr(config, field, kwargs.pop(field))
+            value = kwargs.pop(field)
+            setattr(config, field, stored_name(value) if field == "base_model_name_or_path" and value else value)
     return config, kwargs
 
 
@@ -276,16 +372,25 @@ def save_model(
         _check_adapter(model, Path(folder))
         with written_whole(folder) as target:
             save_adapter(model, target, state_dict, adapter_dtype)
+            _remove_stale(Path(folder), target)
     else:
         if adapter_dtype is not None:
             raise ValueError(f"adapter_dtype={adapter_dtype} is for adapters, and this saves the whole model.")
         check_can_be_saved(model)
         with written_whole(folder) as target:
             _save_full(model, save_weights, target, state_dict, kwargs)
-        (Path(folder) / ADAPTER_FILE).unlink(missing_ok=True)  # one that stood here before would be loaded
+            _remove_stale(Path(folder), target)
     if push_to_hub:
         repo_id = push.pop("repo_id", None) or Path(folder).absolute().name
         model.push_to_hub(repo_id, **push, **{key: value for key, value in given.items() if value is not None})
+
+
+def _remove_stale(folder: Path, written: Path) -> None:
+    """Removes weights and code of an earlier save from `folder`, except those that files in `written` replace."""
+    for pattern in STALE_FILES:
+        for file in folder.glob(pattern):
+            if not (written / file.name).exists():
+                file.unlink()
 
 
 def _check_adapter(model: Any, folder: Path) -> None:
@@ -319,14 +424,41 @@ def save_adapter(
     config = model.config
     tensors = model.state_dict() if state_dict is None else state_dict
     prompts = {name: tensor for name, tensor in tensors.items() if is_prompt(name)}
-    if len(prompts) < len(tensors) and not has_quantized_base(tensors):
-        config.base_model_fingerprint = fingerprint(tensors)
+    offloaded = next((name for name, tensor in prompts.items() if tensor.is_meta), None)
+    if offloaded is not None:
+        raise ValueError(f"{offloaded} is offloaded. Load the model without offloading, to save its adapter.")
+    config.base_model_fingerprint = _fingerprint_to_save(model, tensors)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     name_code(config)
     _without_quantization(config).save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
     copy_code(folder)
+
+
+def _fingerprint_to_save(model: Any, tensors: dict[str, torch.Tensor]) -> str | None:
+    """
+    The fingerprint of the base on which the adapter is to be loaded.
+
+    Raises:
+        ValueError: the base is no longer the one that was loaded.
+    """
+    known, loaded = model.config.base_model_fingerprint, model.loaded_base
+    now = LoadedBase.of(tensors)
+    if loaded is None:  # a model that was built, not loaded, and given the name of a base
+        return now.fingerprint or known
+    if loaded.fingerprint is None or now.fingerprint is None:
+        return known or now.fingerprint
+    if now.fingerprint == loaded.fingerprint:
+        return known
+    if now.in_float16 and not loaded.in_float16:
+        logger.warning("The base was cast to float16, in which it cannot be compared with the one that was loaded.")
+        return known
+    raise ValueError(
+        "The base is not as it was loaded: its weights, their shapes or its layers were changed, for example by "
+        "merge_and_unload() or resize_token_embeddings(). An adapter holds the prompts alone, without this change: "
+        "save with adapter_only=False."
+    )
 
 
 def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:

@@ -1,13 +1,176 @@
 """Configuration of Vita-CLIP (Wasim et al., CVPR 2023): CLIP's own configuration plus one switch for every prompt."""
 
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, configuration_utils
+from transformers.utils import CONFIG_NAME, cached_file, logging
+
+logger = logging.get_logger(__name__)
+
+# Fields by which a file would choose code to run or another file to load. They are arguments of the caller alone.
+CHOICES_OF_THE_CALLER = frozenset(
+    (
+        *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+        *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
+        *("fusion_config", "kernel_config", "use_kernels", "distributed_config", "transformers_weights"),
+        *("per_layer_config", "return_dict"),
+    )
+)
+SIZES = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "projection_dim"),
+    *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
+)
+LARGEST_SIZE = 2**31 - 1
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
+
+
+# ---- what stands in a file ----
+
+
+@contextmanager
+def errors_naming(source: str | os.PathLike) -> Iterator[None]:
+    """
+    A context for reading `source`, in which whatever its content causes, such as a `TypeError` of a library, becomes a
+    `ValueError` of one line that names it. `OSError` and lack of memory or of a package stay as they are.
+    """
+    try:
+        yield
+    except (OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
+
+
+def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
+    """
+    The fields in the `config.json` of a folder or Hub repository.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is damaged, or names a field twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in fields:
+                raise ValueError(f"the field {name!r} stands in it twice")
+            fields[name] = value
+        return fields
+
+    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    if path is None:
+        raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
+    with errors_naming(path):
+        fields = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
+        if not isinstance(fields, dict):
+            raise ValueError(f"it holds {fields!r:.50}, expected an object with the fields of a model")
+    return fields
+
+
+def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """
+    Stored fields without `CHOICES_OF_THE_CALLER`.
+
+    Raises:
+        ValueError: a field is not of its type, or has a number that makes no sense.
+    """
+    checked = {}
+    for name, value in fields.items():
+        field = f"{place}{name}"
+        if name in CHOICES_OF_THE_CALLER:
+            if isinstance(value, (str, dict)):
+                logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
+            continue
+        if name in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
+            _require_type(field, value, dict, "an object")
+            value = value and checked_fields(value, f"{field}.")
+        elif name in SIZES and value is not None:
+            _check_size(field, value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field} must be a finite number, found {value}.")
+        elif name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
+            raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
+        elif name in ("id2label", "label2id"):
+            _require_type(field, value, dict, "an object")
+        checked[name] = value
+    return checked
+
+
+def _check_size(field: str, value: Any) -> None:
+    for size in value if isinstance(value, (list, tuple)) else [value]:
+        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
+            raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
+
+
+def _require_type(field: str, value: Any, kind: type, words: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
+
+
+def _is_reserved(attribute: Any) -> bool:
+    return callable(attribute) or (isinstance(attribute, property) and attribute.fset is None)
+
+
+def stored_name(name_or_path: str | os.PathLike) -> str:
+    """The name under which any process finds the same model: of a folder its absolute path, else as it is."""
+    name = os.fspath(name_or_path)
+    return os.path.abspath(name) if os.path.isdir(name) else name
+
+
+class ChecksStoredFields:
+    """The part of a configuration that checks stored fields by [`checked_fields`] before anything is made of them."""
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
+        with errors_naming(f"{pretrained_model_name_or_path}: its {CONFIG_NAME}"):
+            fields, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+        if fields.get("model_type") != CLIPConfig.model_type:
+            return fields, kwargs
+        halves = {
+            name: {**fields[name], "model_type": half.model_type}
+            for name, half in VitaClipConfig.sub_configs.items()
+            if isinstance(fields.get(name), dict)
+        }
+        return {**fields, **halves, "model_type": VitaClipConfig.model_type, "architectures": None}, kwargs
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers; fields of a wrong type are a `ValueError`, and labels that contradict each other."""
+        fields = checked_fields(config_dict)
+        reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
+        if reserved is not None:
+            raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
+        given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if kwargs.get(name) is not None}
+        if given:
+            labels = labels_of(**given, num_labels=kwargs.pop("num_labels", None))
+            stored = fields.get("id2label")
+            if stored is None or labels != labels_of(stored):
+                fields.pop("label_token_ids", None)  # those of other names
+            fields.pop("num_labels", None)
+            fields |= {"id2label": dict(enumerate(labels)), "label2id": None}
+        if kwargs.get("base_model_name_or_path"):
+            kwargs["base_model_name_or_path"] = stored_name(kwargs["base_model_name_or_path"])
+        with errors_naming("The configuration"):
+            return super().from_dict(fields, **kwargs)  # type: ignore[misc]
+
+
+# ---- the two halves ----
 
 
 @strict
-class VitaClipVisionConfig(CLIPVisionConfig):
+class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
     r"""
     CLIP's vision configuration and the visual prompts of each of its layers.
 
@@ -85,7 +248,7 @@ class VitaClipVisionConfig(CLIPVisionConfig):
 
 
 @strict
-class VitaClipTextConfig(CLIPTextConfig):
+class VitaClipTextConfig(ChecksStoredFields, CLIPTextConfig):
     r"""
     CLIP's text configuration and the learned contexts of the class names.
 
@@ -117,6 +280,11 @@ class VitaClipTextConfig(CLIPTextConfig):
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
         if self.text_prompt_length < 0:
             raise ValueError(f"text_prompt_length must be 0 or more, found {self.text_prompt_length}.")
+        if self.text_prompt_length > self.max_position_embeddings:
+            raise ValueError(
+                f"text_prompt_length={self.text_prompt_length} is more than the {self.max_position_embeddings} tokens "
+                "that the text encoder takes."
+            )
         _require_choice(self, "text_prompt_scope", ("class", "unified"))
         _require_choice(self, "text_prompt_position", ("end", "front", "middle"))
 
@@ -144,7 +312,7 @@ def _delegated(sub_config: str, field: str) -> property:
 
 
 @strict
-class VitaClipConfig(CLIPConfig):
+class VitaClipConfig(ChecksStoredFields, CLIPConfig):
     r"""
     The whole model's configuration. The fields of [`VitaClipVisionConfig`] and [`VitaClipTextConfig`] that switch
     prompts can be read, written and given here too: `VitaClipConfig(num_frames=16, use_summary_token=False)`.
@@ -204,6 +372,11 @@ class VitaClipConfig(CLIPConfig):
             half = getattr(self, name)
             if isinstance(half, dict):
                 setattr(self, name, {key: value for key, value in half.items() if key != "model_type"})
+        if self.id2label is not None or self.label2id is not None:
+            label2id = self.label2id
+            if self.id2label is not None and all(PLACEHOLDER.fullmatch(str(name)) for name in label2id or ()):
+                label2id = None  # transformers leaves its own names there beside an id2label that is set later
+            self.set_label_names(labels_of(self.id2label, label2id, kwargs.get("num_labels")))
         super().__post_init__(**kwargs)
         # CLIP's own halves are accepted: they hold every field but the prompts, which take their defaults.
         for name, half_class in self.sub_configs.items():
@@ -212,23 +385,35 @@ class VitaClipConfig(CLIPConfig):
                 fields = {key: value for key, value in half.to_dict().items() if key != "model_type"}
                 setattr(self, name, half_class(**fields))
                 getattr(self, name)._attn_implementation = half._attn_implementation
-        if kwargs.get("num_labels") is None and self.id2label is not None and self.label2id is None:
-            self.label2id: dict[str, int] | None = {name: index for index, name in self.id2label.items()}
         self.check_labels()
         self.check_prompts()
 
     def set_label_names(self, labels: list[str]) -> None:
         """Names the classes, in the order of their ids."""
         self.id2label = dict(enumerate(labels))
-        self.label2id = {name: index for index, name in enumerate(labels)}
+        self.label2id: dict[str, int] | None = {name: index for index, name in enumerate(labels)}
 
     def check_labels(self) -> None:
-        """Raises `ValueError` for empty or duplicated label names, or token ids that do not match them."""
-        check_label_names([self.id2label[index] for index in sorted(self.id2label)])
+        """
+        Raises `ValueError` for label names that are empty or repeated, ids with gaps, or token ids that do not match
+        them or are not in the vocabulary.
+        """
+        labels_of(self.id2label)
         if self.label_token_ids is not None and len(self.label_token_ids) != self.num_labels:
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
+        self.check_token_ids(self.label_token_ids or [])
+
+    def check_token_ids(self, texts: list[list[int]]) -> None:
+        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
+        last = self.text_config.vocab_size - 1
+        for index, ids in enumerate(texts):
+            if len(ids) < 2 or min(ids) < 0 or max(ids) > last:
+                raise ValueError(
+                    f"The token ids of text {index} must be a start token, a name and an end token, of the "
+                    f"vocabulary's 0 to {last}; found {ids!r:.100}."
+                )
 
     def check_prompts(self) -> None:
         """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
@@ -245,13 +430,37 @@ class VitaClipConfig(CLIPConfig):
         """Whether the classes were named, rather than transformers' default of `LABEL_0`, `LABEL_1`."""
         return self.label_names != [f"LABEL_{index}" for index in range(self.num_labels)]
 
-    @classmethod
-    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
-        config_dict, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if config_dict.get("model_type") == CLIPConfig.model_type:
-            config_dict = {**config_dict, "model_type": cls.model_type, "architectures": None}
-        return config_dict, kwargs
+
+def labels_of(
+    id2label: dict[Any, str] | None = None, label2id: dict[str, Any] | None = None, num_labels: int | None = None
+) -> list[str]:
+    """
+    The class names in the order of their ids.
+
+    Raises:
+        ValueError: there are none, a name is empty or repeated, the ids are not 0, 1, 2, ..., or two of the arguments
+            contradict each other.
+    """
+    by_name = None if label2id is None else {str(index): name for name, index in label2id.items()}
+    by_id = by_name or {} if id2label is None else {str(index): name for index, name in id2label.items()}
+    check_label_names(list(by_id.values()))
+    size = len(label2id or {}) if id2label is None else len(id2label)
+    labels = [by_id.get(str(index), "") for index in range(size)]
+    if "" in labels:
+        raise ValueError(f"The ids of labels must be 0 to {size - 1}; found {list(by_id)[:10]}.")
+    if by_name not in (None, by_id):
+        raise ValueError(f"id2label and label2id contradict each other: {id2label!r:.100} and {label2id!r:.100}.")
+    if num_labels not in (None, size):
+        raise ValueError(f"num_labels={num_labels!r} contradicts the {size} names of labels; leave it out.")
+    return labels
+
+
+def check_class_names(labels: list[str]) -> None:
+    """As [`check_label_names`]; also raises `ValueError` for `LABEL_0`, which says nothing to a text encoder."""
+    check_label_names(labels)
+    placeholder = next((name for name in labels if PLACEHOLDER.fullmatch(name)), None)
+    if placeholder is not None:
+        raise ValueError(f"{placeholder!r} is a placeholder of transformers; expected the name of a class, in words.")
 
 
 def check_label_names(labels: list[str]) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from .configuration_vita_clip import check_label_names
+from .configuration_vita_clip import check_class_names, errors_naming
 from .layers_vita_clip import PROMPT_STD
 
 VIDEO_TEMPLATES = (
@@ -17,10 +17,33 @@ VIDEO_TEMPLATES = (
     "{}",
 )
 
+OLD_END_TOKEN = 2  # in old configurations; the end token is then the largest id
+
 
 def label_words(name: str) -> str:
     """A class name as words: underscores are spaces."""
     return name.replace("_", " ")
+
+
+def load_tokenizer_of(name_or_path: Any, **kwargs: Any) -> PreTrainedTokenizerBase:
+    """
+    The tokenizer in a folder or Hub repository.
+
+    Raises:
+        OSError: there is none, or a part of it is missing, so that it reads all texts alike.
+        ValueError: it is damaged.
+    """
+    files = "tokenizer.json, or vocab.json and merges.txt"
+    with errors_naming(f"The tokenizer of {name_or_path}"):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise OSError(f"{name_or_path} has no tokenizer that can be used ({files}): {reason:.300}") from error
+        first, second = tokenizer(["a", "b"])["input_ids"]
+    if first == second:
+        raise OSError(f"{name_or_path} has a tokenizer without words; expected {files} beside its settings.")
+    return tokenizer
 
 
 # ---- learned contexts ----
@@ -113,10 +136,10 @@ def embed_labels(
     Raises:
         ValueError: labels are empty or repeated, a template has no `{}`, or a label is too long for the encoder.
     """
-    check_label_names(list(labels))
+    check_class_names(list(labels))
     check_templates(templates)
     texts = [template.replace("{}", label_words(name)) for name in labels for template in templates]
-    _check_lengths(tokenizer, texts, model.config.text_config.max_position_embeddings)
+    _check_texts(tokenizer, texts, model.config)
     embeds = []
     for start in range(0, len(texts), chunk_size):
         tokens = tokenizer(texts[start : start + chunk_size], padding=True, return_tensors="pt")
@@ -126,10 +149,18 @@ def embed_labels(
     return nn.functional.normalize(per_label.mean(dim=1), dim=-1)
 
 
-def _check_lengths(tokenizer: PreTrainedTokenizerBase, texts: list[str], limit: int) -> None:
-    for text, ids in zip(texts, tokenizer(texts, verbose=False)["input_ids"], strict=True):
+def _check_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], config: Any) -> None:
+    limit, end = config.text_config.max_position_embeddings, config.text_config.eos_token_id
+    all_ids = tokenizer(texts, verbose=False)["input_ids"]
+    config.check_token_ids(all_ids)
+    for text, ids in zip(texts, all_ids, strict=True):
         if len(ids) > limit:
             raise ValueError(f"The text encoder takes {limit} tokens, and {text!r} makes {len(ids)}.")
+        if end != OLD_END_TOKEN and end not in ids:
+            raise ValueError(
+                f"The tokenizer is not the model's: {text!r} ends with the token {ids[-1]}, and the model's "
+                f"text_config.eos_token_id is {end}."
+            )
 
 
 __all__ = ["VIDEO_TEMPLATES", "check_templates", "embed_labels", "label_words"]

@@ -18,7 +18,7 @@ from transformers.utils.generic import can_return_tuple
 from .adapter_file_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_learned, is_prompt
 from .adapters_vita_clip import SwitchesAdapters
 from .checkpoint_vita_clip import load_model, load_tokenizer, resample_prompts, save_model
-from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .configuration_vita_clip import VitaClipConfig, check_class_names
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .layers_vita_clip import VitaClipPreTrainedModel, in_graph
 from .quantization_vita_clip import modules_of_prompts
@@ -393,12 +393,21 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             context_words: such as `"a video of a person"`.
 
         Raises:
-            ValueError: `labels` is empty or has an empty or repeated name, or a name is too long.
+            ValueError: `labels` is empty or has an empty or repeated name, a name is too long, or there are no
+                contexts of single classes that could start from `context_words`.
             OSError: no tokenizer was given and none is found.
         """
-        check_label_names(labels)
+        check_class_names(labels)
+        has_contexts = self.class_prompts.num_contexts_rows > 0
+        if context_words and (self.config.text_prompt_scope == "unified" or not self.config.text_prompt_length):
+            raise ValueError(
+                f"context_words={context_words!r} start contexts of single classes; this model has contexts of the "
+                f"scope {self.config.text_prompt_scope!r} and the length {self.config.text_prompt_length}."
+            )
+        context_words = context_words or (None if has_contexts else self.config.text_prompt_init)
         tokenizer = tokenizer or load_tokenizer(self.config)
         token_ids = tokenize_labels(tokenizer, labels)
+        self.config.check_token_ids(token_ids)
         new = ClassPrompts(self.config.text_config, token_ids, labels)
         if new.num_contexts_rows:
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None

@@ -2,6 +2,9 @@
 
 from transformers.processing_utils import ProcessorMixin
 
+from .configuration_vita_clip import errors_naming
+from .labels_vita_clip import load_tokenizer_of
+from .remote_code_vita_clip import locate_base
 from .video_processing_vita_clip import VitaClipVideoProcessor
 
 
@@ -26,11 +29,18 @@ class VitaClipProcessor(ProcessorMixin):
         super().__init__(tokenizer, video_processor)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """As in transformers, also from `package://name/folder`; a tokenizer without words is an `OSError`."""
+        name = locate_base(pretrained_model_name_or_path)
+        with errors_naming(f"The processor of {name}"):
+            return super().from_pretrained(name, **kwargs)
+
+    @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs) -> list:
         # The base class asks AutoVideoProcessor, which knows none for a plain CLIP checkpoint. Naming the class also
         # spares remote code from being resolved a second time.
         video_processor = VitaClipVideoProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        tokenizer = cls._load_tokenizer_from_pretrained("tokenizer", pretrained_model_name_or_path, **kwargs)
+        tokenizer = load_tokenizer_of(pretrained_model_name_or_path, **kwargs)
         return [tokenizer, video_processor]
 
 

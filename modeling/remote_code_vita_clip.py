@@ -6,7 +6,8 @@ says which classes to load from them, and bases that come with an installed pack
 import copy
 import os
 import shutil
-from importlib.resources import files
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from .processing_vita_clip import VitaClipProcessor  # noqa: F401
 
 BASE_IN_PACKAGE = "package://"
+OWN_PACKAGE = "vita_clip_hf"
+# A distribution says by an entry point of this group, whose name is that of its package, that bases lie in it.
+PACKAGES_WITH_BASES = "vita_clip_hf.bases"
 AUTO_MAP = {
     "AutoConfig": "configuration_vita_clip.VitaClipConfig",
     "AutoModel": "modeling_vita_clip.VitaClipModel",
     "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
+    "AutoModelForZeroShotImageClassification": "modeling_vita_clip.VitaClipModel",
     "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
     "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
 }
@@ -52,21 +57,35 @@ def copy_code(folder: Path) -> None:
 def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:
     """
     A base's name as transformers can load it: of `package://name/folder` that folder of an installed package, of
-    `./folder` the one in the folder `relative_to`, the adapter's; a Hub id or another path stays as it is.
+    `./folder` the one in the folder `relative_to`, the adapter's; a Hub id or another path stays as it is. Of
+    packages, this one is understood and those that declare themselves (`PACKAGES_WITH_BASES`); nothing is imported.
 
     Raises:
         OSError: the package or its folder is not there.
+        ValueError: the package has not declared that bases lie in it, or the folder leads out of it.
     """
     name = os.fspath(name_or_path)
     if name.startswith(BASE_IN_PACKAGE):
-        package, _, folder = name.removeprefix(BASE_IN_PACKAGE).partition("/")
-        try:
-            path = Path(str(files(package))) / folder
-        except ModuleNotFoundError as error:
-            raise OSError(f"{name} is part of the Python package {package!r}, which is not installed.") from error
-        if not path.is_dir():
-            raise OSError(f"{name}: the installed package {package!r} has no folder {folder!r}.")
-        return str(path)
+        return str(_folder_of_package(name))
     if relative_to is not None and name.startswith("./"):
         return str(relative_to / name)
     return name
+
+
+def _folder_of_package(name: str) -> Path:
+    package, _, folder = name.removeprefix(BASE_IN_PACKAGE).partition("/")
+    top, *parts = package.split(".")
+    if top not in (OWN_PACKAGE, *(entry.name for entry in entry_points(group=PACKAGES_WITH_BASES))):
+        raise ValueError(
+            f"{name} names the package {top!r}, which has not declared that models lie in it; expected {OWN_PACKAGE}, "
+            f"or a package with an entry point of the group {PACKAGES_WITH_BASES!r}. Give the folder by its path."
+        )
+    spec = find_spec(top)  # of a name without dots: the package is not imported
+    if spec is None:
+        raise OSError(f"{name} is part of the Python package {top!r}, which is not installed: pip install it.")
+    parts += folder.split("/")
+    for place in spec.submodule_search_locations or ():
+        path = Path(place, *parts)
+        if path.is_dir() and ".." not in parts:
+            return path
+    raise OSError(f"{name}: the installed package {top!r} has no folder {'/'.join(parts)!r}.")

@@ -280,6 +280,7 @@ class VitaClipTextModel(VitaClipPreTrainedModel, CLIPTextModel):
     """CLIP's text model, which also takes embeddings, and computes no more positions than are read."""
 
     config: VitaClipTextConfig
+    base_model_prefix = "text_model"  # of its weights in a whole model, from which it can be loaded alone
     _can_record_outputs = {  # noqa: RUF012 - a class variable by transformers' contract
         "hidden_states": VitaClipEncoderLayer,
         "attentions": OutputRecorder(VitaClipAttention, 1, "self_attn"),

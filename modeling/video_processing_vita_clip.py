@@ -16,6 +16,8 @@ from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata, make_batched_metadata
 
+from .configuration_vita_clip import errors_naming
+from .remote_code_vita_clip import locate_base
 from .video_reading_vita_clip import is_video_source, read_video
 
 logger = logging.get_logger(__name__)
@@ -98,6 +100,30 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
     num_spatial_views: int | None
 
 
+# Names of other classes, and what the caller alone can choose.
+NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
+LONGEST_EDGE = 2**13  # pixels
+
+
+def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
+    """Stored settings without `NOT_STORED`; raises an error for a type or a number that makes no sense."""
+    settings = {key: value for key, value in settings.items() if key not in NOT_STORED}
+    own = {key: value for key, value in settings.items() if key in known.__annotations__}
+    validate_typed_dict(known, own)
+    for key in ("image_mean", "image_std", "rescale_factor"):
+        numbers = np.array(0.5 if own.get(key) is None else own[key], dtype=np.float64)
+        if not (
+            np.isfinite(numbers).all() and numbers.size in (1, 3) and (key == "image_mean" or (numbers > 0).all())
+        ):
+            raise ValueError(f"{key} must be one finite number or three, found {own[key]!r:.100}")
+    for key in ("size", "crop_size"):
+        value = own.get(key)
+        edges = [value] if isinstance(value, int) else list((value or {}).values())
+        if not all(type(edge) is int and 1 <= edge <= LONGEST_EDGE for edge in edges if edge is not None):
+            raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
+    return settings
+
+
 class VitaClipVideoProcessor(BaseVideoProcessor):
     """
     Samples frames from videos and prepares them as CLIP prepares images.
@@ -156,6 +182,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     @classmethod
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
+        pretrained_model_name_or_path = locate_base(pretrained_model_name_or_path)
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
         except OSError as error:
@@ -164,9 +191,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
                 settings, unused = CLIPImageProcessor.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
             except OSError:
                 raise error from None
-        # These settings name other classes.
-        foreign = ("image_processor_type", "feature_extractor_type", "processor_class")
-        return {key: value for key, value in settings.items() if key not in foreign}, unused
+        with errors_naming(f"The settings of videos in {pretrained_model_name_or_path}"):
+            return _checked_settings(settings, cls.valid_kwargs), unused
 
     def preprocess(self, videos: VideoInput, **kwargs: Unpack[VitaClipVideoProcessorKwargs]) -> BatchFeature:
         """Sample, resize, crop and normalise; see the class for inputs and outputs."""

@@ -276,6 +276,7 @@ class VitaClipVisionModel(VitaClipPreTrainedModel, CLIPVisionModel):
     """CLIP's vision model for clips: parameters that it inherits keep CLIP's names."""
 
     config: VitaClipVisionConfig
+    base_model_prefix = "vision_model"  # of its weights in a whole model, from which it can be loaded alone
     input_modalities = ("video",)
     _can_record_outputs = {  # noqa: RUF012 - a class variable by transformers' contract
         "hidden_states": VitaClipVisionLayer,

@@ -22,6 +22,7 @@ MODELING_ORDER = (
     "labels",
     "text",
     "adapter_file",
+    "stored_weights",
     "remote_code",
     "quantization",
     "checkpoint",

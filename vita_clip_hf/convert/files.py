@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from ..modeling.adapter_file_vita_clip import is_prompt, written_whole
+from ..modeling.adapter_file_vita_clip import check_finite, is_prompt, written_whole
 from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
 from ..modeling.labels_vita_clip import tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
+from ..modeling.stored_weights_vita_clip import MOST_BYTES_BEYOND_FILE, check_growth, is_stored
 from ..names import load_labels
 from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
 
@@ -78,29 +79,56 @@ def read_original(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
     Raises:
         OSError: no such file.
-        ValueError: the file holds more than tensors and plain data, is damaged, or has no weights.
+        ValueError: the file holds more than tensors and plain data, is damaged, has no weights, or weights that are
+            not finite, or would take much more memory than it has bytes.
     """
     path = Path(path)
     if not path.is_file():
         raise OSError(f"{path}: no such file; expected a checkpoint of the authors' code (.pth).")
+    is_zip = zipfile.is_zipfile(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        if is_zip:
+            _check_unpacked_size(path)
+        # Mapped into memory, a compressed archive would give the compressed bytes.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip and is_stored(path))
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} was not loaded: it holds more than tensors and plain data, and loading it could run any code. "
             f"torch says: {_first_line(error)}"
         ) from error
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
-    except (OSError, RuntimeError, EOFError, KeyError) as error:
+    except Exception as error:  # of any type: torch unpickles what is damaged as far as it goes
         raise ValueError(
             f"{path} is not a checkpoint written by torch.save, or is damaged: {_first_line(error)}"
         ) from error
     weights = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(weights, dict) or not weights or not all(isinstance(t, torch.Tensor) for t in weights.values()):
-        found = f"a dict of {', '.join(map(repr, list(content)[:5]))}" if isinstance(content, dict) else type(content)
+    if not isinstance(weights, dict) or not weights or not all(map(_is_plain, weights, weights.values())):
+        found = f"a dict of {list(content)[:5]!r:.200}" if isinstance(content, dict) else type(content)
         raise ValueError(f"{path} has no weights: expected tensors by name under 'model', found {found}.")
-    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    check_growth(path, weights)
+    weights = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    check_finite(weights, path)
+    return weights
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Raises `ValueError` for an archive that is compressed to much less than its content."""
+    with zipfile.ZipFile(path) as archive:
+        size, stored = sum(part.file_size for part in archive.infolist()), path.stat().st_size
+    if size > stored + MOST_BYTES_BEYOND_FILE:
+        raise ValueError(
+            f"it has {stored:,} bytes and unpacks to {size:,}; expected at most {MOST_BYTES_BEYOND_FILE:,} more "
+            "than it has, as torch.save does not compress"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).strip()
 
 
 def convert_checkpoint(
@@ -291,11 +319,6 @@ def _save_processor(base: str, hub: dict[str, Any], num_frames: int, out: str | 
         setattr(processor.video_processor, setting, value)
     processor.save_pretrained(out)
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return next(line for line in text.splitlines() if line.strip()).strip()
 
 
 __all__ = ["Conversion", "convert_checkpoint", "read_original", "write_original"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..modeling.adapter_file_vita_clip import check_same_tensors
+from ..modeling.adapter_file_vita_clip import check_same_shapes, shapes_of
 from ..modeling.configuration_vita_clip import VitaClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
 
@@ -159,12 +159,23 @@ def config_from_shapes(
 ) -> VitaClipConfig:
     """The configuration that the shapes of a checkpoint's tensors imply."""
 
-    def shape(name: str) -> torch.Size:
+    def shape(name: str, dimensions: int = 2) -> torch.Size:
         if name not in original:
             raise ValueError(f"The checkpoint has no {name}, which every released Vita-CLIP checkpoint has.")
-        return original[name].shape
+        found = original[name].shape
+        if len(found) != dimensions or 0 in found:
+            raise ValueError(f"{name} has the shape {tuple(found)}; expected {dimensions} dimensions.")
+        return found
 
-    width, _, patch_size, _ = shape("visual.patch_embed.proj.weight")
+    def count_layers(pattern: str) -> int:
+        """Layers whose MLP has the size of the first one's: their number says how much is made."""
+        first = shape(pattern.format(0))
+        count = 0
+        while pattern.format(count) in original and original[pattern.format(count)].shape == first:
+            count += 1
+        return count
+
+    width, _, patch_size, _ = shape("visual.patch_embed.proj.weight", 4)
     patches_per_side = round((shape("visual.pos_embed")[0] - 1) ** 0.5)
     vocab_size, text_width = shape("textual.token_embedding.weight")
     vision: dict[str, Any] = {
@@ -172,8 +183,8 @@ def config_from_shapes(
         "patch_size": patch_size,
         "image_size": patch_size * patches_per_side,
         "intermediate_size": shape("visual.blocks.0.mlp.fc1.weight")[0],
-        "num_hidden_layers": _count_layers(original, r"visual\.blocks\.(\d+)\."),
-        "num_attention_heads": num_attention_heads or width // CLIP_HEAD_WIDTH,
+        "num_hidden_layers": count_layers("visual.blocks.{}.mlp.fc1.weight"),
+        "num_attention_heads": num_attention_heads or max(1, width // CLIP_HEAD_WIDTH),
         "projection_dim": shape("visual.proj")[1],
         "use_temporal_embedding": "visual.time_embed" in original,
         "use_summary_token": "visual.blocks.0.summary_ln.weight" in original,
@@ -184,14 +195,14 @@ def config_from_shapes(
     if vision["use_temporal_embedding"]:
         vision["num_frames"] = shape("visual.time_embed")[0]
     if vision["use_global_prompts"]:
-        vision["num_global_prompts"] = shape("visual.global_prompts")[1]
+        vision["num_global_prompts"] = shape("visual.global_prompts", 3)[1]
     text: dict[str, Any] = {
         "vocab_size": vocab_size,
         "hidden_size": text_width,
         "intermediate_size": shape("textual.transformer.resblocks.0.mlp.c_fc.weight")[0],
         "max_position_embeddings": shape("textual.positional_embedding")[0],
-        "num_hidden_layers": _count_layers(original, r"textual\.transformer\.resblocks\.(\d+)\."),
-        "num_attention_heads": text_num_attention_heads or text_width // CLIP_HEAD_WIDTH,
+        "num_hidden_layers": count_layers("textual.transformer.resblocks.{}.mlp.c_fc.weight"),
+        "num_attention_heads": text_num_attention_heads or max(1, text_width // CLIP_HEAD_WIDTH),
         "projection_dim": shape("textual.text_projection")[1],
         "text_prompt_length": 0,
     }
@@ -200,10 +211,6 @@ def config_from_shapes(
         text["text_prompt_length"] = contexts.shape[-2]
         text["text_prompt_scope"] = "class" if contexts.ndim == 3 else "unified"
     return VitaClipConfig(vision_config=vision, text_config=text, projection_dim=vision["projection_dim"])
-
-
-def _count_layers(original: dict[str, torch.Tensor], pattern: str) -> int:
-    return 1 + max(int(found[1]) for name in original if (found := re.match(pattern, name)))
 
 
 def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list[list[int]]:
@@ -222,7 +229,7 @@ def strip_placeholders(class_input_ids: torch.Tensor, num_contexts: int) -> list
 
 def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> None:
     """Loads a whole model's weights; raises `ValueError` if they are not exactly the model's in name and shape."""
-    check_same_tensors(model.state_dict(), tensors, "The checkpoint", "a whole Vita-CLIP")
+    check_same_shapes(shapes_of(model.state_dict()), shapes_of(tensors), "The checkpoint", "a whole Vita-CLIP")
     model.load_state_dict(tensors)
 
 
