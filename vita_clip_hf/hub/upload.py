@@ -226,8 +226,8 @@ def has_own_card(api: HfApi, repo_id: str, revision: str | None = None) -> bool:
 def processor_for(config: VitaClipConfig) -> VitaClipProcessor | None:
     """
     The processor that belongs to a model. It is the one beside the checkpoint that the model was loaded from. Else it
-    is made from the base's tokenizer and image settings, and a warning says that the sampling is the default, and maybe
-    not the training's. `None` if there is neither.
+    is made from the base's tokenizer and image settings, and a warning says that the sampling is the default, which
+    may not be the training's. `None` if there is neither.
     """
     checkpoint, base = config.name_or_path, config.base_model_name_or_path
     if checkpoint and checkpoint != base and (beside := _saved_processor(checkpoint)) is not None:
