@@ -14,8 +14,11 @@ class WorkerLostError(OSError):
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(num_workers: int = 0) -> Iterator[None]:
     """
+    Args:
+        num_workers: processes that read videos.
+
     Raises:
         WorkerLostError: a worker of a DataLoader was killed.
         OSError: the memory of the device is full.
@@ -30,14 +33,24 @@ def clear_errors() -> Iterator[None]:
             f"The device's memory is full: {str(error).splitlines()[0]} Give a smaller --per_device_train_batch_size "
             "with more --gradient_accumulation_steps, or --bf16 --base_dtype bfloat16, or --activation_checkpointing."
         ) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        if not _is_of_a_lost_worker(error, num_workers):
             raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WorkerLostError(
-            f"A process that reads videos was ended from outside ({str(error).splitlines()[0]}). Usually memory ran "
-            "out: give fewer --dataloader_num_workers or a smaller batch, or more shared memory (--shm-size of a "
-            "container). With checkpoints, '--resume_from_checkpoint auto' goes on from the last."
+            f"A process that reads videos was ended from outside ({reason}). Usually memory ran out: give fewer "
+            "--dataloader_num_workers or a smaller batch, or more shared memory (--shm-size of a container). With "
+            "checkpoints, '--resume_from_checkpoint auto' goes on from the last."
         ) from error
+
+
+def _is_of_a_lost_worker(error: Exception, num_workers: int) -> bool:
+    """torch says so itself, or the connection over which a batch was to come is broken."""
+    if "DataLoader worker (pid" in str(error):
+        return True
+    is_broken = isinstance(error, (ConnectionError, EOFError))
+    is_broken = is_broken or (isinstance(error, FileNotFoundError) and error.filename is None)  # of a socket
+    return num_workers > 0 and is_broken
 
 
 def _without_traceback(error: Exception) -> str:

@@ -132,7 +132,7 @@ class VitaClipTrainer(Trainer):
         if checkpoint is not None and (done := self._finished(checkpoint)):
             return done
         try:
-            with clear_errors():
+            with clear_errors(self.args.dataloader_num_workers):
                 output = super().train(checkpoint, **kwargs)
         except EvaluationCutError:  # after a step, in all processes
             self._save_checkpoint(self.model, trial=None)
@@ -297,7 +297,8 @@ class VitaClipTrainer(Trainer):
         batches: Any = dataloader
         if self.interruption is not None and self.is_in_train:
             batches = self.interruption.watch(dataloader)
-        with clear_errors(), self._averaged(), self.accelerator.autocast():
+        workers = self.args.dataloader_num_workers
+        with clear_errors(workers), self._averaged(), self.accelerator.autocast():
             several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
             model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
             if text_embeds is None and not self._needs_whole_forward():
