@@ -13,6 +13,7 @@ import torch
 import yaml
 from bad_videos import REASONS, break_videos, write_motion_shapes
 from safetensors.torch import load_file
+from toy_training import TINY
 from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
 
 from vita_clip_hf import VitaClipConfig, VitaClipModel
@@ -23,15 +24,6 @@ from vita_clip_hf.training.run import check_processes, find_resume_point
 from vita_clip_hf.training.skipped_videos import REPORT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TINY = [
-    "--base",
-    "package://vita_clip_hf/demo/tiny_clip",
-    "--use_cpu",
-    "--report_to",
-    "none",
-    "--disable_tqdm",
-    "True",
-]
 SMALL = [*TINY, "--num_frames", "2", "--sampling", "uniform", "--temporal_views", "1", "--logging_steps", "1"]
 SMALL += ["--per_device_train_batch_size", "4"]
 
