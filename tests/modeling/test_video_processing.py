@@ -1,11 +1,14 @@
 """Frames sampled, resized, cropped and normalised as CLIP does it, from every form in which a video can be given."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.pipelines import VideoClassificationPipeline
+from transformers.video_utils import VideoMetadata
 from vita_clip_hf.modeling import video_processing_vita_clip
 from vita_clip_hf.modeling.video_processing_vita_clip import FrameSampling, VitaClipVideoProcessor
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError
@@ -106,6 +109,15 @@ class TestSampling:
         metadata = VideoReader(video_file).metadata
         assert small.sample_frames(metadata).tolist() == [2, 7, 12, 17]
         assert small.sample_frames(metadata, num_frames=2, num_temporal_views=2).tolist() == [2, 12, 7, 17]
+        assert small.sample_frames(metadata, num_frames=2, size=64, fps=None).tolist() == [5, 15]
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [({"fps": 2}, "fps=2 was given"), ({"num_frame": 2}, "is num_frames meant"), ({"num_frames": 0}, "found 0")],
+    )
+    def test_sample_frames_refuses_what_it_would_not_follow(self, small, setting, message):
+        with pytest.raises(ValueError, match=message):
+            small.sample_frames(VideoMetadata(total_num_frames=20), **setting)
 
 
 class TestPixels:
@@ -310,7 +322,8 @@ class TestErrors:
         ("setting", "message"),
         [
             ({"fps": 2}, "fps=2 was given"),
-            ({"nonsense": 1}, "unknown arguments nonsense"),
+            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes crop_size, "),
+            ({"num_frame": 16}, "has no argument num_frame; is num_frames meant"),
             ({"num_frames": "8"}, "num_frames"),
             ({"num_spatial_views": 3, "do_center_crop": False}, "do_center_crop must be True"),
         ],
@@ -332,6 +345,24 @@ class TestSavingAndLoading:
         assert VitaClipVideoProcessor.from_pretrained(tmp_path, num_frames=2).num_frames == 2
         with pytest.raises(ValueError, match="num_frames"):
             VitaClipVideoProcessor.from_pretrained(tmp_path, num_frames=0)
+
+    @pytest.mark.parametrize(
+        ("setting", "message"), [({"num_frame": 2}, "is num_frames meant"), ({"fps": 2}, "fps=2 was given")]
+    )
+    def test_settings_that_are_misspelt_or_not_followed_are_refused_at_construction_and_load(
+        self, tmp_path, setting, message
+    ):
+        VitaClipVideoProcessor().save_pretrained(tmp_path)
+        for make in (
+            VitaClipVideoProcessor,
+            lambda **given: VitaClipVideoProcessor.from_pretrained(tmp_path, **given),
+        ):
+            with pytest.raises(ValueError, match=message):
+                make(**setting)
+        path = tmp_path / "video_preprocessor_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **setting}))
+        with pytest.raises(ValueError, match=message):
+            VitaClipVideoProcessor.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("size", [96, {"shortest_edge": 96}])
     def test_settings_of_a_plain_clip_checkpoint_are_taken_over(self, tmp_path, size):
