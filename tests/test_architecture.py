@@ -38,7 +38,7 @@ MODELING_ORDER = (
 # A room may import only rooms on lines before its own.
 ROOMS = (
     ("lazy_names", "modeling", "hub_cards"),
-    ("names",),
+    ("names", "exit_codes"),
     ("data",),
     ("models",),
     ("evaluation", "hub", "convert", "visualize"),

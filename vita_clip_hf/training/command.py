@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..exit_codes import exit_code_of
 from .arguments import VitaClipTrainingArguments
 from .options import BaseOptions, DataOptions, ModelOptions
 from .process_group import close_process_group
@@ -66,17 +67,16 @@ COMMON = (
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Runs a training. Returns the exit code: 0, or 1 after an error that the user can mend."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        figures = run_training(*parse(arguments, prog))
-        close_process_group()
-    except (OSError, ValueError, ImportError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
+    """Runs a training. Returns the exit code: 0, or 1 after an error, which is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code_of(prog, lambda: _train(given, prog))
+
+
+def _train(arguments: list[str], prog: str) -> None:
+    figures = run_training(*parse(arguments, prog))
+    close_process_group()
     shown = {name: round(value, 4) for name, value in figures.items() if isinstance(value, int | float)}
     print("\n".join(f"{name:>32}  {value}" for name, value in shown.items()))
-    return 0
 
 
 def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, VitaClipTrainingArguments]:
