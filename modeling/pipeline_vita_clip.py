@@ -129,11 +129,13 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
             videos a list of these.
 
         Raises:
-            ValueError: labels are empty or repeated, a template has no `{}`, a window has no length, a video in
-                memory is not one, or the model gives scores that are not finite.
+            ValueError: labels are empty or repeated, a template has no `{}` or no labels, a window has no length, a
+                video in memory is not one, or the model gives scores that are not finite.
             VideoReadError: a file cannot be read.
         """
         labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
+        if labels is None and hypothesis_template is not None:
+            raise ValueError("hypothesis_template needs candidate_labels; the model's classes have learned contexts.")
         templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
         kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
@@ -271,26 +273,26 @@ class _TimedFrames:
     """
 
     def __init__(self, video: Any, fps: float | None):
-        self._reader = VideoReader(video) if is_video_source(video) else None
+        reader = VideoReader(video) if is_video_source(video) else None
+        self._reader: Any = reader
         self._frames = [video] if is_frame(video) else video
         self._fps = fps
-        self._total = len(self._frames) if self._reader is None else self._reader.num_frames
+        self._total = len(self._frames) if reader is None else reader.num_frames
         if self._total == 0:
             raise ValueError("The video has no frames; expected at least 1.")
-        times = None if fps is not None or self._reader is None else self._reader.frame_times
         if fps is not None:
             self.duration = self._total / fps
-        elif times is not None and self._reader is not None:
-            last_frame = times[-1] - times[-2] if self._total > 1 else 1 / (self._reader.fps or 1)
+        elif reader is not None and (times := reader.frame_times) is not None:
+            last_frame = times[-1] - times[-2] if self._total > 1 else 1 / (reader.fps or 1)
             self.duration = float(times[-1] + last_frame)
         else:
-            name = "Frames in memory do" if self._reader is None else f"{self._reader.name} does"
+            name = "Frames in memory do" if reader is None else f"{reader.name} does"
             raise ValueError(f"{name} not say how many frames make a second, which windows need: give fps=...")
         self.mean_time = self.duration / self._total
 
     def between(self, start: float, end: float) -> tuple[int, int]:
         """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
-        if self._fps is None and self._reader is not None:
+        if self._fps is None:
             return self._reader.frames_between(start, end)
         first = min(int((start + _SMALLEST_TIME) * self._fps), self._total - 1)
         return first, min(max(math.ceil((end - _SMALLEST_TIME) * self._fps), first + 1), self._total)

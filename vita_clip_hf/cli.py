@@ -62,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any):
         super().__init__(**{"allow_abbrev": False, **settings})
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_known_args(self, args=None, namespace=None):
         arguments = sys.argv[1:] if args is None else list(args)
         options = [option for action in self._actions for option in action.option_strings]
         commands = self._commands()

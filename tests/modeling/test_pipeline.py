@@ -380,6 +380,7 @@ class TestErrors:
             ({"candidate_labels": ["a"], "hypothesis_template": "a video"}, "one {} for the label; found 'a video'"),
             ({"candidate_labels": ["a"], "hypothesis_template": ["{}", "{} {}"]}, "found '{} {}'"),
             ({"candidate_labels": ["a"], "hypothesis_template": []}, "There is no template"),
+            ({"hypothesis_template": "{}"}, "hypothesis_template needs candidate_labels"),
             ({"top_k": 0}, "top_k must be at least 1, found 0"),
             ({"window_seconds": 0}, "window_seconds must be more than 0, found 0"),
             ({"stride_seconds": 1}, "stride_seconds=1 needs window_seconds"),

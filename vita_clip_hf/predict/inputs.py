@@ -96,7 +96,8 @@ def _walk(folder: str) -> tuple[list[str], list[str]]:
     """Files below a folder that end as videos do, and what else is there, sorted. Links are followed, circles left."""
     from ..data.formats.files import VIDEO_EXTENSIONS
 
-    videos, left_out = [], []
+    videos: list[str] = []
+    left_out: list[str] = []
     for place, name in _files_below(folder):
         is_video = os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS and not name.startswith(".")
         (videos if is_video else left_out).append(os.path.join(place, name))
