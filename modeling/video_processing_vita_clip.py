@@ -17,7 +17,7 @@ from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata, make_batched_metadata
 
-from .video_reading_vita_clip import is_video_source, read_video
+from .video_reading_vita_clip import VideoReader, is_video_source
 
 logger = logging.get_logger(__name__)
 
@@ -267,6 +267,19 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         return self.rescale_and_normalize(frames, *(settings[name] for name in names))
 
 
+class FileMetadata(VideoMetadata):
+    """A file's metadata, whose `timestamps` are the seconds at which its frames are shown, at any rate of frames."""
+
+    frame_times: np.ndarray | None = None  # no field: transformers makes other metadata from the fields
+
+    @property
+    def timestamps(self) -> list[float]:
+        """Of the sampled frames."""
+        if self.frame_times is None or self.frames_indices is None:
+            return super().timestamps
+        return self.frame_times[self.frames_indices].tolist()
+
+
 @dataclass
 class _Clip:
     """Frames of one video, `(num_clips * T, 3, H, W)`, and the metadata of their source."""
@@ -284,7 +297,11 @@ def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMeta
         return np.arange(total) if sampling is None else sampling.indices(total).reshape(-1)
 
     if is_video_source(video):
-        frames, metadata = read_video(video, choose)
+        reader = VideoReader(video)
+        metadata = FileMetadata(**reader.metadata)
+        metadata.frame_times = reader.frame_times
+        metadata.frames_indices = choose(metadata).tolist()
+        frames = reader.read_frames(metadata.frames_indices)
     else:
         if is_frame(video):
             sampling, video = None, [video]  # a single image is a clip of one frame

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.pipelines import VideoClassificationPipeline
-from transformers.video_utils import VideoMetadata
+from transformers.video_utils import VideoMetadata, make_batched_metadata
 from vita_clip_hf.modeling import video_processing_vita_clip
 from vita_clip_hf.modeling.video_processing_vita_clip import FrameSampling, VitaClipVideoProcessor
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError
@@ -186,8 +186,8 @@ class TestPixels:
         opened = []
         monkeypatch.setattr(
             video_processing_vita_clip,
-            "read_video",
-            lambda *args, read=video_processing_vita_clip.read_video: opened.append(args[0]) or read(*args),
+            "VideoReader",
+            lambda *args, read=video_processing_vita_clip.VideoReader: opened.append(args[0]) or read(*args),
         )
         views = pixels(small, video_file, num_temporal_views=2, num_spatial_views=3)
         assert opened == [video_file]
@@ -268,6 +268,15 @@ class TestInputs:
         first, second = small([video_file, random_frames(9, 40, 50, 3)], return_metadata=True)["video_metadata"]
         assert (first.total_num_frames, first.fps, first.frames_indices) == (20, 25.0, [2, 7, 12, 17])
         assert (second.total_num_frames, second.height, second.frames_indices) == (9, 40, [1, 3, 5, 7])
+
+    def test_timestamps_are_those_of_the_frames_at_variable_rate_too(self, small, video_file, shared_dir):
+        variable = shared_dir / "data/odd_videos/bars_variable_rate.mp4"  # 75 frames at 25 a second, 75 at 6.25
+        first, second = small([video_file, variable], return_metadata=True)["video_metadata"]
+        assert first.timestamps == pytest.approx([0.08, 0.28, 0.48, 0.68])
+        assert second.frames_indices == [18, 56, 93, 131]
+        assert second.timestamps == pytest.approx([0.72, 2.24, 3 + 18 / 6.25, 3 + 56 / 6.25])
+        again = make_batched_metadata([np.zeros((4, 8, 8, 3))], second)
+        assert again[0].frames_indices == second.frames_indices
 
     def test_without_return_tensors_clips_may_differ_in_shape(self, small):
         videos = [random_frames(3, 40, 50, 3), random_frames(5, 50, 40, 3)]
