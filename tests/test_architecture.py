@@ -40,7 +40,7 @@ MODELING_ORDER = (
 # A room may import only rooms on lines before its own.
 ROOMS = (
     ("lazy_names", "modeling", "hub_cards", "text_files"),
-    ("names",),
+    ("names", "exit_codes"),
     ("data",),
     ("models",),
     ("evaluation", "hub", "convert", "visualize"),

@@ -5,7 +5,6 @@ import difflib
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
@@ -16,6 +15,7 @@ import yaml
 from accelerate import PartialState
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..exit_codes import exit_code_of
 from .arguments import VitaClipTrainingArguments
 from .interruption import TrainingInterruptedError
 from .options import BaseOptions, DataOptions, ModelOptions
@@ -75,9 +75,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     Runs a training.
 
     Returns:
-        The exit code: 0; 1 after an error that the user can mend; 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0; 1 after an error, which is one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code_of(prog, lambda: _train(given, prog))
+
+
+def _train(arguments: list[str], prog: str) -> int:
     try:
         *options, args = parse(arguments, prog)
         figures = run_training(*options, args)
@@ -89,14 +93,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
             print(f"{prog}: {error} Go on with:\n{resume_command(prog, arguments)}", file=sys.stderr)
         close_process_group()
         return 128 + error.signal_number
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except (OSError, ValueError, ImportError) as error:
-        if os.environ.get("VITA_CLIP_DEBUG") == "1":
-            raise
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
     return 0
 
 
