@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+
 from vita_clip_hf.visualize.animation import write_animation
 
 

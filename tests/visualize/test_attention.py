@@ -4,6 +4,7 @@ import pytest
 import torch
 from tolerance import assert_computed_equal
 from toy_vita_clip import ALL_PROMPTS_OFF, toy_clips, toy_model
+
 from vita_clip_hf.visualize.attention import attention_maps
 
 

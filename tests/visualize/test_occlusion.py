@@ -4,6 +4,7 @@ import pytest
 import torch
 from tolerance import assert_computed_equal
 from toy_vita_clip import toy_clips, toy_model
+
 from vita_clip_hf.visualize.occlusion import frame_importance
 
 

@@ -1,4 +1,4 @@
-"""One page about one prediction: frames, attention over them, the frames that decided, and the share of the prompts."""
+"""One page about a prediction: frames, attention over them, the frames that decided, the share of the prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
