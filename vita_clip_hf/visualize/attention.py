@@ -36,7 +36,7 @@ class AttentionMaps:
     grid: tuple[int, int]
 
     def of_patches(self, weights: torch.Tensor) -> torch.Tensor:
-        """The weights of the patches, the mean over heads: `(layers, T, heads, keys)` to `(layers, T, rows, columns)`."""
+        """The patches' weights, mean over heads: `(layers, T, heads, keys)` to `(layers, T, rows, columns)`."""
         start = self.keys[0][1]
         return weights[..., start : start + self.keys[1][1]].mean(dim=2).unflatten(-1, self.grid)
 
