@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import logging
 
-from .configuration_vita_clip import VitaClipConfig
+from .configuration_vita_clip import PromptedClipConfig, VitaClipConfig
 from .text_vita_clip import ClassPrompts
 from .vision_vita_clip import VisualPrompts
 
@@ -55,7 +55,7 @@ class PromptPart:
 
     holder: str
     name: str
-    build: Callable[[VitaClipConfig], nn.Module | nn.Parameter | None]
+    build: Callable[[Any], nn.Module | nn.Parameter | None]
 
     def holders(self, model: nn.Module) -> list[nn.Module]:
         """The modules of a model that have such a part, the layers in their order."""
@@ -81,10 +81,11 @@ PROMPTS = (
     ),
     PromptPart("", "logit_scale", lambda config: nn.Parameter(torch.empty(()))),
 )
-PROMPT_PATTERNS = {rf"(^|\.){part.name}(\.|$)" for part in PROMPTS}
-# Of the prompts, those with one vector for each frame of a clip, and one that is learned only if configured so.
+# The names of all parts that an adapter of Vita-CLIP, or of Efficient-Prompt, puts on a base.
+PROMPT_NAMES = (*(part.name for part in PROMPTS), "temporal_transformer")
+PROMPT_PATTERNS = {rf"(^|\.){name}(\.|$)" for name in PROMPT_NAMES}
+# Of the prompts, those with one vector for each frame of a clip.
 PER_FRAME = ("temporal_embedding", "local_prompts")
-CLS_PROJECTION = ".cls_projection."
 
 
 def is_prompt(name: str) -> bool:
@@ -92,14 +93,14 @@ def is_prompt(name: str) -> bool:
     return any(re.search(pattern, name) for pattern in PROMPT_PATTERNS)
 
 
-def is_learned(name: str, config: VitaClipConfig) -> bool:
-    """Whether Vita-CLIP trains a parameter: every prompt, the projection of class tokens if it is configured so."""
-    return is_prompt(name) and (config.train_cls_projection or CLS_PROJECTION not in name)
+def is_learned(name: str, config: PromptedClipConfig) -> bool:
+    """Whether a parameter is trained: every prompt but those that the configuration fixes."""
+    return is_prompt(name) and not any(fixed in name for fixed in config.fixed_prompts)
 
 
-def places_of_prompts(model: nn.Module) -> list[tuple[nn.Module, PromptPart]]:
+def places_of_prompts(model: Any) -> list[tuple[nn.Module, PromptPart]]:
     """Where a model has its prompts: modules, and which part each of them holds."""
-    return [(holder, part) for part in PROMPTS for holder in part.holders(model)]
+    return [(holder, part) for part in model.prompt_parts for holder in part.holders(model)]
 
 
 # ---- the file ----

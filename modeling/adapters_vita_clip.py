@@ -9,25 +9,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.initialization import no_init_weights
 
 from .adapter_file_vita_clip import ADAPTER_FILE, LoadedBase, is_learned, is_prompt, places_of_prompts
 from .checkpoint_vita_clip import HUB_ARGUMENTS, find_file, load_adapter_weights
-from .configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, stored_name
+from .configuration_vita_clip import PromptedClipConfig, stored_name
 
 DEFAULT_ADAPTER = "default"
 CONFIG_FIELDS = (
-    *PROMPT_FIELDS,
     *("id2label", "label2id", "label_token_ids"),
     *("base_model_name_or_path", "base_model_revision", "name_or_path"),
 )
-NO_PROMPTS: dict[str, Any] = {
-    "use_temporal_embedding": False,
-    "use_summary_token": False,
-    "use_global_prompts": False,
-    "use_local_prompts": False,
-    "text_prompt_length": 0,
-}
 
 
 @dataclass
@@ -36,7 +29,7 @@ class PromptSet:
     All that an adapter puts on a base.
 
     Args:
-        fields: of [`VitaClipConfig`], those of `CONFIG_FIELDS`.
+        fields: of the configuration, its `prompt_fields` and those of `CONFIG_FIELDS`.
         parts: modules and parameters, `None` for one that is switched off, in the order of [`places_of_prompts`].
     """
 
@@ -89,8 +82,8 @@ def _fit(part: nn.Module | nn.Parameter, model: Any, device: torch.device, dtype
     return module[0] if isinstance(module, nn.ParameterList) else module
 
 
-def _fields_of(config: VitaClipConfig) -> dict[str, Any]:
-    return {field: getattr(config, field) for field in CONFIG_FIELDS}
+def _fields_of(config: PromptedClipConfig) -> dict[str, Any]:
+    return {field: getattr(config, field) for field in (*config.prompt_fields, *CONFIG_FIELDS)}
 
 
 class SwitchesAdapters:
@@ -101,7 +94,7 @@ class SwitchesAdapters:
     not need `peft`. The adapter that a model was loaded with, or its new prompts, is called `"default"`.
     """
 
-    config: VitaClipConfig
+    config: PromptedClipConfig
     logit_scale: nn.Parameter
     state_dict: Callable[..., dict[str, torch.Tensor]]
     named_parameters: Callable[..., Iterator[tuple[str, nn.Parameter]]]
@@ -161,7 +154,7 @@ class SwitchesAdapters:
         path = find_file(peft_model_id, ADAPTER_FILE, hub)
         if path is None:
             raise OSError(f"{peft_model_id} has no {ADAPTER_FILE}, and is no Vita-CLIP adapter.")
-        config = VitaClipConfig.from_pretrained(peft_model_id, **hub)
+        config = self._config_of(peft_model_id, hub)
         config.name_or_path = stored_name(peft_model_id)
         prompts = PromptSet.empty(self, _fields_of(config))
         before, active_before = PromptSet.of(self), self._active_adapter
@@ -177,6 +170,14 @@ class SwitchesAdapters:
         if active_before is not None:
             self._other_adapters[active_before] = before
         self._active_adapter = name
+
+    def _config_of(self, name_or_path: str | os.PathLike, hub: dict[str, Any]) -> PromptedClipConfig:
+        """The configuration of an adapter, which must be one of this kind of model."""
+        own = type(self.config)
+        found = PreTrainedConfig.get_config_dict(name_or_path, **hub)[0].get("model_type")
+        if found != own.model_type:
+            raise ValueError(f"{name_or_path} holds a model of the type {found!r}; expected a {own.method} adapter.")
+        return own.from_pretrained(name_or_path, **hub)
 
     def set_adapter(self, adapter_name: str | list[str]) -> None:
         """
@@ -214,7 +215,7 @@ class SwitchesAdapters:
         """
         if self._active_adapter is None:
             return
-        bare = PromptSet.empty(self, {**_fields_of(self.config), **NO_PROMPTS})
+        bare = PromptSet.empty(self, {**_fields_of(self.config), **self.config.no_prompts})
         scale = self.logit_scale if self._base_logit_scale is None else torch.tensor(self._base_logit_scale)
         self._last_adapter = self._active_adapter
         self._park_active()

@@ -36,8 +36,7 @@ from .adapter_file_vita_clip import (
     written_whole,
 )
 from .configuration_vita_clip import (
-    PROMPT_FIELDS,
-    VitaClipConfig,
+    PromptedClipConfig,
     check_class_names,
     labels_of,
     read_config_fields,
@@ -70,7 +69,7 @@ Labels = list[str] | None
 
 
 def load_model(
-    cls: type, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
+    cls: Any, load_weights: Load, name_or_path: str | os.PathLike, config: Any, tokenizer: Any, kwargs: dict[str, Any]
 ) -> Any:
     """
     `VitaClipModel.from_pretrained`: starts new prompts on a CLIP, puts an adapter on its base, or loads a full
@@ -90,8 +89,9 @@ def load_model(
     labels = _requested_labels(kwargs)
     stored = read_config_fields(path, **hub)
     model_type = stored.get("model_type")
-    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type):
-        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a Vita-CLIP.")
+    own = cls.config_class
+    if model_type not in (CLIPConfig.model_type, own.model_type):
+        raise ValueError(f"{path} holds a model of the type {model_type!r}; expected a CLIP or a {own.method}.")
 
     dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
@@ -103,7 +103,7 @@ def load_model(
             is_rounded = model.loaded_base.in_float16 and dtype  # its fingerprint is then not that of the file
             model.config.base_model_fingerprint = None if is_rounded else model.loaded_base.fingerprint
         else:
-            model, info = _load_trained(load, name, config, VitaClipConfig.from_dict(stored), labels, tokenizer)
+            model, info = _load_trained(load, name, config, own.from_dict(stored), labels, tokenizer)
     model.freeze_base()
     return (model, info) if return_info else model
 
@@ -130,7 +130,7 @@ class _Loading:
     allow_missing: bool
 
     def __call__(
-        self, path: str, hub: dict[str, Any], config: VitaClipConfig, whole: bool, adapter: str | None = None
+        self, path: str, hub: dict[str, Any], config: PromptedClipConfig, whole: bool, adapter: str | None = None
     ) -> Loaded:
         """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
         shapes = stored_shapes(path, self.variant, hub)
@@ -149,7 +149,7 @@ class _Loading:
         return model, info
 
 
-def _start_from_clip(load: _Loading, name: str, config: VitaClipConfig, labels: Labels, tokenizer: Any) -> Loaded:
+def _start_from_clip(load: _Loading, name: str, config: PromptedClipConfig, labels: Labels, tokenizer: Any) -> Loaded:
     """New prompts on a CLIP checkpoint."""
     path, hub = load.path, load.hub
     config.base_model_name_or_path = config.base_model_name_or_path or stored_name(name)
@@ -160,7 +160,7 @@ def _start_from_clip(load: _Loading, name: str, config: VitaClipConfig, labels: 
         config.set_label_names(labels)
         config.check_labels()
         tokenizer = tokenizer or load_tokenizer_of(path, **hub)
-        config.label_token_ids = tokenize_labels(tokenizer, labels)
+        config.label_token_ids = tokenize_labels(tokenizer, labels, config.label_ending)
     model, info = load(path, hub, config, whole=False)
     model.loaded_base = LoadedBase.of(model.state_dict())
     if config.text_prompt_init and model.class_prompts.num_contexts_rows:
@@ -170,7 +170,7 @@ def _start_from_clip(load: _Loading, name: str, config: VitaClipConfig, labels: 
 
 
 def _load_trained(
-    load: _Loading, name: str, config: VitaClipConfig, stored: VitaClipConfig, labels: Labels, tokenizer: Any
+    load: _Loading, name: str, config: PromptedClipConfig, stored: PromptedClipConfig, labels: Labels, tokenizer: Any
 ) -> Loaded:
     """An adapter on its base, or a full checkpoint, whose own configuration is `stored`."""
     # Auto classes write the labels and fields that they are given into the configuration. The weights are loaded as
@@ -197,7 +197,7 @@ def _load_trained(
     return model, info
 
 
-def _load_adapter(load: _Loading, adapter: str, config: VitaClipConfig) -> Loaded:
+def _load_adapter(load: _Loading, adapter: str, config: PromptedClipConfig) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
     if not config.base_model_name_or_path:
         raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
@@ -209,7 +209,7 @@ def _load_adapter(load: _Loading, adapter: str, config: VitaClipConfig) -> Loade
     return model, info
 
 
-def _check_is_base(adapter: str, base: str, config: VitaClipConfig, hub: dict[str, Any]) -> None:
+def _check_is_base(adapter: str, base: str, config: PromptedClipConfig, hub: dict[str, Any]) -> None:
     """
     Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
     names another one, or itself.
@@ -220,7 +220,7 @@ def _check_is_base(adapter: str, base: str, config: VitaClipConfig, hub: dict[st
         model_type = read_config_fields(base, **hub).get("model_type")
     except OSError as error:
         raise OSError(f"{named} was not found. {remedy}") from error
-    if model_type not in (CLIPConfig.model_type, VitaClipConfig.model_type) or find_file(base, ADAPTER_FILE, hub):
+    if model_type not in (CLIPConfig.model_type, config.model_type) or find_file(base, ADAPTER_FILE, hub):
         raise ValueError(f"{named} is an adapter itself or of another type ({model_type}); expected a CLIP. {remedy}")
 
 
@@ -280,7 +280,7 @@ def resample_prompts(model: nn.Module, num_frames: int) -> None:
             setattr(model.get_submodule(holder), attribute, parameter)
 
 
-def load_tokenizer(config: VitaClipConfig, hub: dict[str, Any] | None = None) -> Any:
+def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None) -> Any:
     """
     The tokenizer of the base, or of a full checkpoint its own.
 
@@ -306,7 +306,7 @@ def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, An
     return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
 
 
-def _hub_of_base(config: VitaClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
+def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
     """How to reach the base, a repository of its own, at the revision that the prompts were trained on."""
     shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
     return {**shared, "revision": config.base_model_revision or "main"}
@@ -329,13 +329,13 @@ def _requested_labels(kwargs: dict[str, Any]) -> Labels:
     return labels
 
 
-def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[VitaClipConfig, dict]:
+def _load_config(cls: Any, name_or_path: str, config: Any, hub: dict, kwargs: dict) -> tuple[PromptedClipConfig, dict]:
     """The configuration with the fields in `kwargs` set, and the arguments that are left for the weights."""
     if not isinstance(config, PreTrainedConfig):
         return cls.config_class.from_pretrained(config or name_or_path, return_unused_kwargs=True, **hub, **kwargs)
     is_ours = isinstance(config, cls.config_class)
     config = copy.deepcopy(config) if is_ours else cls.config_class.from_dict(config.to_dict())
-    for field in (*PROMPT_FIELDS, "label_token_ids", "base_model_name_or_path", "base_model_revision"):
+    for field in (*config.prompt_fields, "label_token_ids", "base_model_name_or_path", "base_model_revision"):
         if field in kwargs:
             value = kwargs.pop(field)
             setattr(config, field, stored_name(value) if field == "base_model_name_or_path" and value else value)
@@ -433,7 +433,7 @@ def save_adapter(
     name_code(config)
     _without_quantization(config).save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
-    copy_code(folder)
+    copy_code(folder, config.model_type)
 
 
 def _fingerprint_to_save(model: Any, tensors: dict[str, torch.Tensor]) -> str | None:
@@ -461,7 +461,7 @@ def _fingerprint_to_save(model: Any, tensors: dict[str, torch.Tensor]) -> str | 
     )
 
 
-def _without_quantization(config: VitaClipConfig) -> VitaClipConfig:
+def _without_quantization(config: PromptedClipConfig) -> PromptedClipConfig:
     """The configuration of an adapter, which is loaded on a base in any precision."""
     if getattr(config, "quantization_config", None) is None:
         return config
@@ -478,4 +478,4 @@ def _save_full(model: Any, save_weights: Callable[..., None], folder: Path, stat
         save_weights(folder, state_dict=state_dict, **kwargs)
     finally:
         config.base_model_name_or_path = base
-    copy_code(folder)
+    copy_code(folder, config.model_type)

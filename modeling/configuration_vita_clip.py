@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig, configuration_utils
@@ -138,12 +138,13 @@ class ChecksStoredFields:
             fields, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
         if fields.get("model_type") != CLIPConfig.model_type:
             return fields, kwargs
+        whole = cls if issubclass(cls, PromptedClipConfig) else VitaClipConfig
         halves = {
             name: {**fields[name], "model_type": half.model_type}
-            for name, half in VitaClipConfig.sub_configs.items()
+            for name, half in whole.sub_configs.items()
             if isinstance(fields.get(name), dict)
         }
-        return {**fields, **halves, "model_type": VitaClipConfig.model_type, "architectures": None}, kwargs
+        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}, kwargs
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -221,13 +222,13 @@ class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
 
     def check_visual_prompts(self) -> None:
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
-        _require_positive(self, "num_frames")
+        require_positive(self, "num_frames")
         if self.use_global_prompts:
-            _require_positive(self, "num_global_prompts")
-        _require_choice(self, "local_prompt_condition", ("projection", "class_token"))
+            require_positive(self, "num_global_prompts")
+        require_choice(self, "local_prompt_condition", ("projection", "class_token"))
         for field in ("cls_projection_rank", "summary_attention_dim"):
             if getattr(self, field) is not None:
-                _require_positive(self, field)
+                require_positive(self, field)
         if self.summary_attention_dim is not None and self.summary_attention_dim % self.summary_attention_heads:
             raise ValueError(
                 f"summary_attention_dim={self.summary_attention_dim} is not a multiple of the "
@@ -285,39 +286,43 @@ class VitaClipTextConfig(ChecksStoredFields, CLIPTextConfig):
                 f"text_prompt_length={self.text_prompt_length} is more than the {self.max_position_embeddings} tokens "
                 "that the text encoder takes."
             )
-        _require_choice(self, "text_prompt_scope", ("class", "unified"))
-        _require_choice(self, "text_prompt_position", ("end", "front", "middle"))
+        require_choice(self, "text_prompt_scope", ("class", "unified"))
+        require_choice(self, "text_prompt_position", ("end", "front", "middle"))
 
 
 # The fields that say which prompts there are.
 PROMPT_FIELDS = (*VitaClipVisionConfig.__annotations__, *VitaClipTextConfig.__annotations__)
+NO_PROMPTS: dict[str, Any] = {
+    "use_temporal_embedding": False,
+    "use_summary_token": False,
+    "use_global_prompts": False,
+    "use_local_prompts": False,
+    "text_prompt_length": 0,
+}
 
 
-def _sub_config_spec(config_class: type) -> Any:
+def sub_config_spec(config_class: type) -> Any:
     """A half's class as this version of transformers wants it declared."""
     wrap = getattr(configuration_utils, "SubConfigSpec", None)
     return config_class if wrap is None else wrap(config_class=config_class)
 
 
-def _delegated(sub_config: str, field: str) -> property:
+def delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
-    def read(self: "VitaClipConfig") -> Any:
+    def read(self: "PromptedClipConfig") -> Any:
         return getattr(getattr(self, sub_config), field)
 
-    def write(self: "VitaClipConfig", value: Any) -> None:
+    def write(self: "PromptedClipConfig", value: Any) -> None:
         setattr(getattr(self, sub_config), field, value)
 
     return property(read, write, doc=f"`{sub_config}.{field}`.")
 
 
 @strict
-class VitaClipConfig(ChecksStoredFields, CLIPConfig):
+class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     r"""
-    The whole model's configuration. The fields of [`VitaClipVisionConfig`] and [`VitaClipTextConfig`] that switch
-    prompts can be read, written and given here too: `VitaClipConfig(num_frames=16, use_summary_token=False)`.
-
-    A configuration of plain CLIP is a valid start: `VitaClipConfig.from_pretrained("openai/clip-vit-base-patch16")`.
+    The configuration of a CLIP with named classes and learned prompts: what Vita-CLIP and its neighbours share.
 
     Args:
         text_config, vision_config (`dict` or configuration, *optional*):
@@ -334,34 +339,17 @@ class VitaClipConfig(ChecksStoredFields, CLIPConfig):
             A hash over its tensors, checked when an adapter is put on a base.
     """
 
-    model_type = "vita_clip"
-    # The same under the two names that transformers has had for it.
-    sub_configs = {  # noqa: RUF012 - a class variable by transformers' contract
-        "vision_config": VitaClipVisionConfig,
-        "text_config": VitaClipTextConfig,
-    }
-    # transformers 5.20 takes these wrapped only, 5.21 and later in either form, older ones have neither.
-    sub_configs_defaults = {name: _sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
+    method: ClassVar[str] = "prompted CLIP"
+    # The fields that say which prompts there are, and those of them that switch every prompt off.
+    prompt_fields: ClassVar[tuple[str, ...]] = ()
+    no_prompts: ClassVar[dict[str, Any]] = {}
+    # What stands behind a class name in its text.
+    label_ending: ClassVar[str] = "."
 
     label_token_ids: list[list[int]] | None = None
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
-
-    num_frames = _delegated("vision_config", "num_frames")
-    use_temporal_embedding = _delegated("vision_config", "use_temporal_embedding")
-    use_summary_token = _delegated("vision_config", "use_summary_token")
-    use_global_prompts = _delegated("vision_config", "use_global_prompts")
-    num_global_prompts = _delegated("vision_config", "num_global_prompts")
-    use_local_prompts = _delegated("vision_config", "use_local_prompts")
-    local_prompt_condition = _delegated("vision_config", "local_prompt_condition")
-    train_cls_projection = _delegated("vision_config", "train_cls_projection")
-    cls_projection_rank = _delegated("vision_config", "cls_projection_rank")
-    summary_attention_dim = _delegated("vision_config", "summary_attention_dim")
-    text_prompt_length = _delegated("text_config", "text_prompt_length")
-    text_prompt_scope = _delegated("text_config", "text_prompt_scope")
-    text_prompt_position = _delegated("text_config", "text_prompt_position")
-    text_prompt_init = _delegated("text_config", "text_prompt_init")
 
     def __post_init__(self, **kwargs):
         if not __name__.startswith("transformers_modules."):
@@ -407,18 +395,16 @@ class VitaClipConfig(ChecksStoredFields, CLIPConfig):
 
     def check_token_ids(self, texts: list[list[int]]) -> None:
         """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
-        last = self.text_config.vocab_size - 1
-        for index, ids in enumerate(texts):
-            if len(ids) < 2 or min(ids) < 0 or max(ids) > last:
-                raise ValueError(
-                    f"The token ids of text {index} must be a start token, a name and an end token, of the "
-                    f"vocabulary's 0 to {last}; found {ids!r:.100}."
-                )
+        check_token_ids(texts, self.text_config.vocab_size)
 
     def check_prompts(self) -> None:
-        """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
-        self.vision_config.check_visual_prompts()
-        self.text_config.check_text_prompts()
+        """Raises `ValueError` for a field of a prompt outside its range."""
+        raise NotImplementedError
+
+    @property
+    def fixed_prompts(self) -> tuple[str, ...]:
+        """Parts of the names of those prompts that are not learned."""
+        return ()
 
     @property
     def label_names(self) -> list[str]:
@@ -455,12 +441,70 @@ def labels_of(
     return labels
 
 
+def check_token_ids(texts: list[list[int]], vocab_size: int) -> None:
+    """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
+    for index, ids in enumerate(texts):
+        if len(ids) < 2 or min(ids) < 0 or max(ids) >= vocab_size:
+            raise ValueError(
+                f"The token ids of text {index} must be a start token, a name and an end token, of the "
+                f"vocabulary's 0 to {vocab_size - 1}; found {ids!r:.100}."
+            )
+
+
 def check_class_names(labels: list[str]) -> None:
     """As [`check_label_names`]; also raises `ValueError` for `LABEL_0`, which says nothing to a text encoder."""
     check_label_names(labels)
     placeholder = next((name for name in labels if PLACEHOLDER.fullmatch(name)), None)
     if placeholder is not None:
         raise ValueError(f"{placeholder!r} is a placeholder of transformers; expected the name of a class, in words.")
+
+
+@strict
+class VitaClipConfig(PromptedClipConfig):
+    r"""
+    The whole model's configuration: the fields of [`PromptedClipConfig`]. Those of [`VitaClipVisionConfig`] and
+    [`VitaClipTextConfig`] that switch prompts can be read, written and given here too:
+    `VitaClipConfig(num_frames=16, use_summary_token=False)`.
+
+    A configuration of plain CLIP is a valid start: `VitaClipConfig.from_pretrained("openai/clip-vit-base-patch16")`.
+    """
+
+    model_type = "vita_clip"
+    method = "Vita-CLIP"
+    # The same under the two names that transformers has had for it.
+    sub_configs = {  # noqa: RUF012 - a class variable by transformers' contract
+        "vision_config": VitaClipVisionConfig,
+        "text_config": VitaClipTextConfig,
+    }
+    # transformers 5.20 takes these wrapped only, 5.21 and later in either form, older ones have neither.
+    sub_configs_defaults = {name: sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
+    prompt_fields = PROMPT_FIELDS
+    no_prompts = NO_PROMPTS
+
+    num_frames = delegated("vision_config", "num_frames")
+    use_temporal_embedding = delegated("vision_config", "use_temporal_embedding")
+    use_summary_token = delegated("vision_config", "use_summary_token")
+    use_global_prompts = delegated("vision_config", "use_global_prompts")
+    num_global_prompts = delegated("vision_config", "num_global_prompts")
+    use_local_prompts = delegated("vision_config", "use_local_prompts")
+    local_prompt_condition = delegated("vision_config", "local_prompt_condition")
+    train_cls_projection = delegated("vision_config", "train_cls_projection")
+    cls_projection_rank = delegated("vision_config", "cls_projection_rank")
+    summary_attention_dim = delegated("vision_config", "summary_attention_dim")
+    text_prompt_length = delegated("text_config", "text_prompt_length")
+    text_prompt_scope = delegated("text_config", "text_prompt_scope")
+    text_prompt_position = delegated("text_config", "text_prompt_position")
+    text_prompt_init = delegated("text_config", "text_prompt_init")
+
+    def check_prompts(self) -> None:
+        """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
+        self.vision_config.check_visual_prompts()
+        self.text_config.check_text_prompts()
+
+    @property
+    def fixed_prompts(self) -> tuple[str, ...]:
+        """The projection of the class tokens, if it is configured so."""
+        return () if self.train_cls_projection else (".cls_projection.",)
 
 
 def check_label_names(labels: list[str]) -> None:
@@ -476,12 +520,12 @@ def check_label_names(labels: list[str]) -> None:
         raise ValueError(f"Labels must be distinct; found {duplicates[0]!r} more than once.")
 
 
-def _require_positive(config: Any, field: str) -> None:
+def require_positive(config: Any, field: str) -> None:
     if getattr(config, field) < 1:
         raise ValueError(f"{field} must be at least 1, found {getattr(config, field)}.")
 
 
-def _require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:
+def require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:
     if getattr(config, field) not in choices:
         raise ValueError(f"{field} must be one of {', '.join(choices)}; found {getattr(config, field)!r}.")
 

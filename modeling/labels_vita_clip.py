@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from .configuration_vita_clip import check_class_names, errors_naming
+from .configuration_vita_clip import check_class_names, check_token_ids, errors_naming
 from .layers_vita_clip import PROMPT_STD
 
 VIDEO_TEMPLATES = (
@@ -49,12 +49,12 @@ def load_tokenizer_of(name_or_path: Any, **kwargs: Any) -> PreTrainedTokenizerBa
 # ---- learned contexts ----
 
 
-def tokenize_labels(tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> list[list[int]]:
+def tokenize_labels(tokenizer: PreTrainedTokenizerBase, labels: list[str], ending: str = ".") -> list[list[int]]:
     """
-    The tokens of `"name."` of each class with start and end token. Names longer than CLIP's context come back whole:
-    the model says which one does not fit.
+    The tokens of each class name and its `ending` with start and end token. Names longer than CLIP's context come back
+    whole: the model says which one does not fit.
     """
-    texts = [label_words(name) + "." for name in labels]
+    texts = [label_words(name) + ending for name in labels]
     return tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
 
 
@@ -152,7 +152,7 @@ def embed_labels(
 def _check_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], config: Any) -> None:
     limit, end = config.text_config.max_position_embeddings, config.text_config.eos_token_id
     all_ids = tokenizer(texts, verbose=False)["input_ids"]
-    config.check_token_ids(all_ids)
+    check_token_ids(all_ids, config.text_config.vocab_size)
     for text, ids in zip(texts, all_ids, strict=True):
         if len(ids) > limit:
             raise ValueError(f"The text encoder takes {limit} tokens, and {text!r} makes {len(ids)}.")

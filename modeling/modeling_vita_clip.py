@@ -5,17 +5,17 @@ that reads videos by prompts alone.
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
-from transformers.models.clip.modeling_clip import CLIPModel
+from transformers.models.clip.modeling_clip import CLIPModel, CLIPPreTrainedModel
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import can_return_tuple
 
-from .adapter_file_vita_clip import PROMPT_PATTERNS, has_quantized_base, is_learned, is_prompt
+from .adapter_file_vita_clip import PROMPT_PATTERNS, PROMPTS, PromptPart, has_quantized_base, is_learned, is_prompt
 from .adapters_vita_clip import SwitchesAdapters
 from .checkpoint_vita_clip import load_model, load_tokenizer, resample_prompts, save_model
 from .configuration_vita_clip import VitaClipConfig, check_class_names
@@ -85,6 +85,9 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
     """
 
     config: VitaClipConfig
+    prompt_parts: ClassVar[tuple[PromptPart, ...]] = PROMPTS
+    vision_model_class: ClassVar[type[CLIPPreTrainedModel]] = VitaClipVisionModel
+    class_prompts: ClassPrompts
     class_features: torch.Tensor | None
     _held_object: torch.Tensor | None
     main_input_name = "pixel_values"
@@ -99,11 +102,12 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         self.vision_embed_dim = config.vision_config.hidden_size
 
         self.text_model = VitaClipTextModel._from_config(config.text_config)
-        self.vision_model = VitaClipVisionModel._from_config(config.vision_config)
-        self.class_prompts = ClassPrompts(config.text_config, config.label_token_ids, config.label_names)
+        self.vision_model = self.vision_model_class._from_config(config.vision_config)
+        for part in self.prompt_parts:
+            if not part.holder:  # the towers make those of their own
+                setattr(self, part.name, part.build(config))
         self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
         self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
         self.register_buffer("class_features", None, persistent=False)
         self.drop_class_features()
         self.register_load_state_dict_post_hook(_drop_class_features)
@@ -411,9 +415,9 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             )
         context_words = context_words or (None if has_contexts else self.config.text_prompt_init)
         tokenizer = tokenizer or load_tokenizer(self.config)
-        token_ids = tokenize_labels(tokenizer, labels)
+        token_ids = tokenize_labels(tokenizer, labels, self.config.label_ending)
         self.config.check_token_ids(token_ids)
-        new = ClassPrompts(self.config.text_config, token_ids, labels)
+        new = type(self.class_prompts)(self.config.text_config, token_ids, labels)
         if new.num_contexts_rows:
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None
             carry_over_contexts(self.class_prompts, self.config.label_names, new, labels, start)

@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
-from .configuration_vita_clip import VitaClipConfig, check_label_names
+from .configuration_vita_clip import check_label_names
 from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
 from .modeling_vita_clip import average_views
-from .remote_code_vita_clip import name_code
+from .remote_code_vita_clip import AUTO_MAPS, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 
@@ -55,10 +55,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         hypothesis_template: str | Sequence[str] | None = None,
         **kwargs: Any,
     ):
-        if model.config.model_type != VitaClipConfig.model_type:
+        if model.config.model_type not in AUTO_MAPS:
             raise ValueError(
-                f"This pipeline runs models of the type {VitaClipConfig.model_type!r}; {type(model).__name__} is of "
-                f"the type {model.config.model_type!r}."
+                f"This pipeline runs models of the types {', '.join(map(repr, AUTO_MAPS))}; {type(model).__name__} is "
+                f"of the type {model.config.model_type!r}."
             )
         self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
         super().__init__(model, *args, candidate_labels=self._labels, **kwargs)

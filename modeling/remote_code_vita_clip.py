@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .configuration_vita_clip import VitaClipConfig
+from .configuration_vita_clip import PromptedClipConfig
 
 if TYPE_CHECKING:
     # Never executed. When transformers loads a class by trust_remote_code, it fetches every file that is imported in
@@ -25,13 +25,30 @@ BASE_IN_PACKAGE = "package://"
 OWN_PACKAGE = "vita_clip_hf"
 # A distribution says by an entry point of this group, whose name is that of its package, that bases lie in it.
 PACKAGES_WITH_BASES = "vita_clip_hf.bases"
-AUTO_MAP = {
-    "AutoConfig": "configuration_vita_clip.VitaClipConfig",
-    "AutoModel": "modeling_vita_clip.VitaClipModel",
-    "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
-    "AutoModelForZeroShotImageClassification": "modeling_vita_clip.VitaClipModel",
+PROCESSORS = {
     "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
     "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
+}
+AUTO_MAPS = {
+    "vita_clip": {
+        "AutoConfig": "configuration_vita_clip.VitaClipConfig",
+        "AutoModel": "modeling_vita_clip.VitaClipModel",
+        "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
+        "AutoModelForZeroShotImageClassification": "modeling_vita_clip.VitaClipModel",
+        **PROCESSORS,
+    },
+    "efficient_prompt": {
+        "AutoConfig": "configuration_efficient_prompt.EfficientPromptConfig",
+        "AutoModel": "modeling_efficient_prompt.EfficientPromptModel",
+        "AutoModelForVideoClassification": "modeling_efficient_prompt.EfficientPromptForVideoClassification",
+        "AutoModelForZeroShotImageClassification": "modeling_efficient_prompt.EfficientPromptModel",
+        **PROCESSORS,
+    },
+}
+# The files that run a model of each type.
+CODE_PATTERNS = {
+    "vita_clip": ("*_vita_clip.py",),
+    "efficient_prompt": ("*_vita_clip.py", "*_efficient_prompt.py"),
 }
 CUSTOM_PIPELINES = {
     "zero-shot-video-classification": {
@@ -42,16 +59,17 @@ CUSTOM_PIPELINES = {
 }
 
 
-def name_code(config: VitaClipConfig) -> None:
+def name_code(config: PromptedClipConfig) -> None:
     """Writes into the configuration which classes of the files beside it transformers is to load."""
-    config.auto_map = dict(AUTO_MAP)
+    config.auto_map = dict(AUTO_MAPS[config.model_type])
     config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)  # transformers' pipeline() changes what it finds
 
 
-def copy_code(folder: Path) -> None:
-    """Puts the files that run a checkpoint beside it, for `trust_remote_code`."""
-    for source in Path(__file__).parent.glob("*_vita_clip.py"):
-        shutil.copyfile(source, folder / source.name)
+def copy_code(folder: Path, model_type: str) -> None:
+    """Puts the files that run a checkpoint of that type beside it, for `trust_remote_code`."""
+    for pattern in CODE_PATTERNS[model_type]:
+        for source in Path(__file__).parent.glob(pattern):
+            shutil.copyfile(source, folder / source.name)
 
 
 def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None) -> str:

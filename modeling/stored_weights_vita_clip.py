@@ -22,7 +22,7 @@ from transformers.utils import (
 from transformers.utils.hub import get_checkpoint_shard_files
 
 from .adapter_file_vita_clip import opened, shapes_of
-from .configuration_vita_clip import VitaClipConfig, errors_naming
+from .configuration_vita_clip import PromptedClipConfig, errors_naming
 
 # Weights do not shrink when they are compressed; more than this beyond the file's own size is made to fill memory.
 MOST_BYTES_BEYOND_FILE = 2**30
@@ -94,7 +94,9 @@ def check_growth(path: str | os.PathLike, tensors: Mapping[str, torch.Tensor]) -
 # ---- a configuration beside them ----
 
 
-def expected_shapes(cls: Any, config: VitaClipConfig, shapes: Mapping[str, Any], source: str | os.PathLike) -> Shapes:
+def expected_shapes(
+    cls: Any, config: PromptedClipConfig, shapes: Mapping[str, Any], source: str | os.PathLike
+) -> Shapes:
     """
     The shapes of all tensors of a model of this class and configuration, which is made without memory.
 

@@ -1,8 +1,9 @@
 """Golden files: weights, inputs, outputs, gradients and a short training run of the original model at toy size.
 
-`tests/golden/*.safetensors` were written by the authors' released code. Each file's metadata names its
-configuration, and its tensors are grouped by the first part of their key: `state.`, `input.`, `output.`,
-`grad.`, `train.`. Of the token embedding only the rows that the inputs use are stored.
+`tests/golden/*.safetensors`, and those of Efficient-Prompt in a folder of their own, were written by the authors'
+released code. Each file's metadata names its configuration, and its tensors are grouped by the first part of their
+key: `state.`, `input.`, `output.`, `grad.`, `train.`. Of the token embedding only the rows that the inputs use are
+stored.
 """
 
 import json
@@ -45,14 +46,14 @@ class Golden:
     train: dict[str, torch.Tensor]
 
 
-def load_golden(name: str) -> Golden:
-    """Read `tests/golden/<name>.safetensors`; the caller owns the tensors."""
-    with safe_open(GOLDEN_DIR / f"{name}.safetensors", framework="pt") as file:
+def load_golden(name: str, folder: Path = GOLDEN_DIR, token_embedding: str = TOKEN_EMBEDDING) -> Golden:
+    """Read `<folder>/<name>.safetensors`; the caller owns the tensors."""
+    with safe_open(folder / f"{name}.safetensors", framework="pt") as file:
         config = json.loads(file.metadata()["config"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     state = _group(tensors, "state.")
-    state[TOKEN_EMBEDDING] = _full_token_embedding(
-        rows=state.pop(f"{TOKEN_EMBEDDING}.rows"), row_ids=state.pop(f"{TOKEN_EMBEDDING}.row_ids")
+    state[token_embedding] = _full_token_embedding(
+        rows=state.pop(f"{token_embedding}.rows"), row_ids=state.pop(f"{token_embedding}.row_ids")
     )
     return Golden(
         name=name,

@@ -12,9 +12,14 @@ from .lazy_names import lazy_names
 from .registration import register_after_imports
 
 if TYPE_CHECKING:
+    from .modeling.configuration_efficient_prompt import EfficientPromptConfig as EfficientPromptConfig
     from .modeling.configuration_vita_clip import VitaClipConfig as VitaClipConfig
     from .modeling.configuration_vita_clip import VitaClipTextConfig as VitaClipTextConfig
     from .modeling.configuration_vita_clip import VitaClipVisionConfig as VitaClipVisionConfig
+    from .modeling.modeling_efficient_prompt import (
+        EfficientPromptForVideoClassification as EfficientPromptForVideoClassification,
+    )
+    from .modeling.modeling_efficient_prompt import EfficientPromptModel as EfficientPromptModel
     from .modeling.modeling_vita_clip import VitaClipForVideoClassification as VitaClipForVideoClassification
     from .modeling.modeling_vita_clip import VitaClipModel as VitaClipModel
     from .modeling.modeling_vita_clip import VitaClipOutput as VitaClipOutput
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 
 __version__ = version("vita-clip-hf")
 __all__ = [
+    "EfficientPromptConfig",
+    "EfficientPromptForVideoClassification",
+    "EfficientPromptModel",
     "VitaClipConfig",
     "VitaClipForVideoClassification",
     "VitaClipModel",
@@ -38,6 +46,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "modeling.configuration_efficient_prompt": ("EfficientPromptConfig",),
+        "modeling.modeling_efficient_prompt": ("EfficientPromptForVideoClassification", "EfficientPromptModel"),
         "modeling.configuration_vita_clip": ("VitaClipConfig", "VitaClipTextConfig", "VitaClipVisionConfig"),
         "modeling.modeling_vita_clip": ("VitaClipForVideoClassification", "VitaClipModel", "VitaClipOutput"),
         "modeling.pipeline_vita_clip": ("ZeroShotVideoClassificationPipeline",),

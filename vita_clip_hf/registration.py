@@ -20,38 +20,48 @@ _WATCHED = ("transformers.", f"{__package__}.modeling.")
 def _register_config() -> None:
     from transformers import AutoConfig
 
+    from .modeling.configuration_efficient_prompt import EfficientPromptConfig
     from .modeling.configuration_vita_clip import VitaClipConfig
 
-    AutoConfig.register(VitaClipConfig.model_type, VitaClipConfig, exist_ok=True)
+    for config_class in (VitaClipConfig, EfficientPromptConfig):
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
 
 
 def _register_models() -> None:
     from transformers import AutoModel, AutoModelForVideoClassification, AutoModelForZeroShotImageClassification
 
-    from .modeling.configuration_vita_clip import VitaClipConfig
+    from .modeling.modeling_efficient_prompt import EfficientPromptForVideoClassification, EfficientPromptModel
     from .modeling.modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel
 
-    AutoModel.register(VitaClipConfig, VitaClipModel, exist_ok=True)
-    AutoModelForVideoClassification.register(VitaClipConfig, VitaClipForVideoClassification, exist_ok=True)
-    AutoModelForZeroShotImageClassification.register(VitaClipConfig, VitaClipModel, exist_ok=True)
+    for model, classifier in (
+        (VitaClipModel, VitaClipForVideoClassification),
+        (EfficientPromptModel, EfficientPromptForVideoClassification),
+    ):
+        AutoModel.register(model.config_class, model, exist_ok=True)
+        AutoModelForVideoClassification.register(model.config_class, classifier, exist_ok=True)
+        AutoModelForZeroShotImageClassification.register(model.config_class, model, exist_ok=True)
 
 
 def _register_video_processor() -> None:
     from transformers import AutoVideoProcessor
 
+    from .modeling.configuration_efficient_prompt import EfficientPromptConfig
     from .modeling.configuration_vita_clip import VitaClipConfig
     from .modeling.video_processing_vita_clip import VitaClipVideoProcessor
 
-    AutoVideoProcessor.register(VitaClipConfig, VitaClipVideoProcessor, exist_ok=True)
+    for config_class in (VitaClipConfig, EfficientPromptConfig):
+        AutoVideoProcessor.register(config_class, VitaClipVideoProcessor, exist_ok=True)
 
 
 def _register_processor() -> None:
     from transformers import AutoProcessor
 
+    from .modeling.configuration_efficient_prompt import EfficientPromptConfig
     from .modeling.configuration_vita_clip import VitaClipConfig
     from .modeling.processing_vita_clip import VitaClipProcessor
 
-    AutoProcessor.register(VitaClipConfig, VitaClipProcessor, exist_ok=True)
+    for config_class in (VitaClipConfig, EfficientPromptConfig):
+        AutoProcessor.register(config_class, VitaClipProcessor, exist_ok=True)
 
 
 def _register_pipeline() -> None:

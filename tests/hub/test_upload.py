@@ -12,7 +12,7 @@ from tolerance import TOLERANCE, assert_stored_equal
 from toy_checkpoint import WITHOUT_PACKAGE, toy_adapter_on, toy_processor, write_rising_video
 from toy_vita_clip import LABELS, save_toy_clip, toy_clips
 
-from vita_clip_hf import VitaClipModel
+from vita_clip_hf import EfficientPromptModel, VitaClipModel
 from vita_clip_hf.data import DecodedClips
 from vita_clip_hf.hub import CardDetails, publish, publish_folder, upload
 from vita_clip_hf.hub.cards import CARD_IS_GENERATED
@@ -297,3 +297,30 @@ def test_published_models_load_by_id_by_revision_offline_and_can_be_pushed_on(hu
     scores, expected = ({entry["label"]: entry["score"] for entry in each["own"]} for each in (offline, result))
     assert scores == pytest.approx(expected, abs=TOLERANCE[torch.float32])
     assert len(hub_here.requests) == answered
+
+
+def test_an_efficient_prompt_is_published_and_loads_as_an_adapter(hub_here, tmp_path):
+    base = save_toy_clip(tmp_path / "base")
+    hub_here.api().create_repo(BASE)
+    hub_here.api().upload_folder(repo_id=BASE, folder_path=base)
+    fields = {"num_temporal_heads": 4, "prefix_length": 4, "suffix_length": 3, "num_frames": 4}
+    model = EfficientPromptModel.from_pretrained(BASE, id2label={0: "swim", 1: "tai chi"}, **fields).eval()
+    publish(model, ADAPTER, toy_processor(), CardDetails(license="mit"))
+    code = code_files() | {"configuration_efficient_prompt.py", "modeling_efficient_prompt.py"}
+    assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | code
+    card = ModelCard(hub_here.repository(ADAPTER).files()["README.md"].decode())
+    card.validate()
+    assert (card.data.base_model, card.data.base_model_relation) == (BASE, "adapter")
+    assert "efficient-prompt" in card.data.tags
+    assert "vita-clip" not in card.data.tags
+    for text in (
+        "EfficientPromptModel.from_pretrained",
+        "ju2022prompting",
+        "| learned vectors | 4 before a name and 3",
+    ):
+        assert text in card.content
+    assert "| temporal Transformer | 5,140 |" in card.content
+    loaded = EfficientPromptModel.from_pretrained(ADAPTER).eval()
+    with torch.no_grad():
+        logits, expected = (m(toy_clips()).logits_per_video for m in (loaded, model))
+    torch.testing.assert_close(logits, expected)

@@ -6,8 +6,13 @@ from toy_checkpoint import toy_tokenizer
 from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, TOWER, randomise, toy_clip_config, toy_clips, toy_model
 from transformers import CLIPModel, XCLIPConfig, XCLIPModel
 
-from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel
-from vita_clip_hf.models import ClipMean, VideoFeatures, VitaClip, XClip
+from vita_clip_hf import (
+    EfficientPromptConfig,
+    EfficientPromptModel,
+    VitaClipForVideoClassification,
+    VitaClipModel,
+)
+from vita_clip_hf.models import ClipMean, EfficientPrompt, VideoFeatures, VitaClip, XClip
 
 TEXTS = ["a dog runs", "a dog sleeps on a sofa", "a dog runs"]
 NUM_FRAMES = 4
@@ -86,6 +91,32 @@ def test_vita_clip_on_its_own_classes_is_its_own_forward(clips, model_class):
     expected = model(clips)
     expected = expected["logits" if "logits" in expected else "logits_per_video"]
     torch.testing.assert_close(contender.logits(contender.encode_videos(clips), classes), expected)
+
+
+def toy_efficient_prompt() -> EfficientPromptModel:
+    clip = toy_clip()
+    config = EfficientPromptConfig.from_dict(
+        {**clip.config.to_dict(), "model_type": "efficient_prompt"}, num_frames=NUM_FRAMES, num_temporal_heads=4
+    )
+    config.prefix_length, config.suffix_length = 3, 2
+    model = EfficientPromptModel(config)
+    model.set_labels(LABELS, toy_tokenizer())
+    randomise(model)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_efficient_prompt_on_its_own_classes_and_on_texts_is_its_own_forward(clips):
+    model = toy_efficient_prompt()
+    contender = EfficientPrompt(model, toy_tokenizer())
+    video = contender.encode_videos(clips)
+    torch.testing.assert_close(contender.logits(video, contender.encode_classes()), model(clips).logits_per_video)
+    expected = model(clips, **tokens_of(TEXTS)).logits_per_video
+    torch.testing.assert_close(contender.logits(video, contender.encode_texts(TEXTS)), expected)
+    torch.testing.assert_close(video.video_embeds, video.frame_embeds.mean(1))
+    # By default labels stand alone between the learned vectors, as in training.
+    classes = torch.nn.functional.normalize(contender.encode_classes(), dim=-1)
+    torch.testing.assert_close(contender.encode_labels(LABELS), classes)
 
 
 @torch.no_grad()

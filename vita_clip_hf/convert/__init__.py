@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from ..lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from .efficient_prompt import efficient_prompt_from_original as efficient_prompt_from_original
+    from .efficient_prompt import efficient_prompt_tensors as efficient_prompt_tensors
     from .files import Conversion as Conversion
     from .files import convert_checkpoint as convert_checkpoint
     from .files import read_original as read_original
@@ -22,6 +24,8 @@ __all__ = [
     "Conversion",
     "config_from_shapes",
     "convert_checkpoint",
+    "efficient_prompt_from_original",
+    "efficient_prompt_tensors",
     "load_strictly",
     "read_original",
     "strip_placeholders",
@@ -33,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "efficient_prompt": ("efficient_prompt_from_original", "efficient_prompt_tensors"),
         "files": ("Conversion", "convert_checkpoint", "read_original", "write_original"),
         "tensors": (
             "DERIVED",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..evaluation import embed_labels, predict_logits, top_k_accuracy, within_pairs_accuracy
-from ..modeling.adapters_vita_clip import NO_PROMPTS
+from ..modeling.configuration_vita_clip import NO_PROMPTS
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from .recipe import TEMPLATES, TINY_CLIP

@@ -12,25 +12,26 @@ import torch
 from huggingface_hub import CommitInfo, HfApi
 
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
-from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.configuration_vita_clip import PromptedClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE, locate_base
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from .cards import CARD_IS_GENERATED, PROCESSOR_FILE, WEIGHT_PATTERNS, CardDetails, hub_base, render_card
+from .methods import read_config
 
 logger = logging.getLogger(__name__)
 
 CardRenderer = Callable[[Path, str], str]
 
 CARD_FILE = "README.md"
-CODE_PATTERN = "*_vita_clip.py"
+CODE_PATTERNS = ("*_vita_clip.py", "*_efficient_prompt.py")
 PROCESSOR_PATTERNS = (
     *(PROCESSOR_FILE, "preprocessor_config.json", "video_preprocessor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt"),
 )
-PUBLISHED = ("config.json", *WEIGHT_PATTERNS, CODE_PATTERN, *PROCESSOR_PATTERNS, CARD_FILE)
+PUBLISHED = ("config.json", *WEIGHT_PATTERNS, *CODE_PATTERNS, *PROCESSOR_PATTERNS, CARD_FILE)
 
 
 def push_to_hub(
@@ -151,7 +152,7 @@ def publish_folder(
     if not (folder / "config.json").is_file():
         raise OSError(f"{folder}: has no config.json; expected a folder that a model was saved into.")
     if (folder / ADAPTER_FILE).is_file():
-        check_base_is_public(VitaClipConfig.from_pretrained(folder))
+        check_base_is_public(read_config(folder))
     api = HfApi(token=token)
     repo_id = _create_repo(api, repo_id, private, revision)
     return _upload(folder, repo_id, partial(render_card, details=details), api, revision=revision, **commit)
@@ -198,13 +199,13 @@ def _upload(
         folder_path=folder,
         allow_patterns=list(PUBLISHED),
         ignore_patterns=ignored,
-        delete_patterns=[*WEIGHT_PATTERNS, CODE_PATTERN],
+        delete_patterns=[*WEIGHT_PATTERNS, *CODE_PATTERNS],
         revision=revision,
         **commit,
     )
 
 
-def check_base_is_public(config: VitaClipConfig) -> None:
+def check_base_is_public(config: PromptedClipConfig) -> None:
     """Raises `ValueError` unless the base's name is a Hub id or a folder of an installable Python package."""
     base = config.base_model_name_or_path or ""
     if not base.startswith(BASE_IN_PACKAGE) and hub_base(config) is None:
@@ -223,7 +224,7 @@ def has_own_card(api: HfApi, repo_id: str, revision: str | None = None) -> bool:
     return CARD_IS_GENERATED not in Path(path).read_text(encoding="utf-8")
 
 
-def processor_for(config: VitaClipConfig) -> VitaClipProcessor | None:
+def processor_for(config: PromptedClipConfig) -> VitaClipProcessor | None:
     """
     The processor that belongs to a model. It is the one beside the checkpoint that the model was loaded from. Else it
     is made from the base's tokenizer and image settings, and a warning says that the sampling is the default, which

@@ -1,18 +1,15 @@
 """Metrics against counting by hand."""
 
-from pathlib import Path
-
-import evaluate
 import pytest
 import torch
 
 from vita_clip_hf.evaluation import (
     classification_figures,
     confusion_matrix,
-    metrics,
     top_k_accuracy,
     within_pairs_accuracy,
 )
+from vita_clip_hf.evaluation.metrics import harmonic_mean, mean_class_accuracy, ranked_class_accuracy
 
 LOGITS = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
 LABELS = torch.tensor([0, 2, 2, 1])
@@ -60,8 +57,44 @@ def test_figures_leave_unreadable_videos_out():
         classification_figures(logits[-1:], labels[-1:])
 
 
-def test_the_module_for_evaluate_gives_the_same_figures():
-    module = evaluate.load(str(Path(metrics.__file__).parent / "top_k_accuracy"), keep_in_memory=True)
+def test_a_class_that_scores_the_same_counts_as_the_better():
+    """A model that tells nothing apart is right about nothing, wherever the right class stands."""
+    for label in range(3):
+        assert top_k_accuracy(torch.zeros(1, 3), torch.tensor([label]), 2) == 0.0
+    assert top_k_accuracy(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([0]), 2) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (torch.tensor([[float("nan"), 1.0]]), torch.tensor([1]), "logits of 1 clips are NaN, first those of clip 0"),
+        (torch.zeros(1, 2), torch.tensor([2]), "Labels must be from 0 to 1"),
+        (torch.zeros(1, 2), torch.tensor([-100]), "Labels must be from 0 to 1"),
+    ],
+)
+def test_logits_and_labels_that_make_no_sense_are_errors(logits, labels, message):
+    with pytest.raises(ValueError, match=message):
+        top_k_accuracy(logits, labels)
+    with pytest.raises(ValueError, match=message):
+        mean_class_accuracy(logits, labels)
+
+
+def test_a_k_of_zero_is_an_error():
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        top_k_accuracy(LOGITS, LABELS, 0)
+
+
+def test_mean_class_accuracy_counts_every_class_alike():
+    # Class 0: its clip is right; class 1: its clip is wrong; class 2: one of two.
+    assert mean_class_accuracy(LOGITS, LABELS) == pytest.approx((1 + 0 + 0.5) / 3)
+    assert mean_class_accuracy(LOGITS, LABELS, 2) == 1.0
     ranks = LOGITS.argsort(descending=True)
-    expected = {f"top_{k}_accuracy": top_k_accuracy(LOGITS, LABELS, k) for k in (1, 2, 5)}
-    assert module.compute(predictions=ranks, references=LABELS, k=(1, 2, 5)) == expected
+    assert ranked_class_accuracy(ranks, LABELS) == pytest.approx(0.5)
+
+
+def test_harmonic_mean():
+    assert harmonic_mean([0.9, 0.45]) == pytest.approx(0.6)
+    assert harmonic_mean([0.9, 0.0]) == 0.0
+    for values in ([], [-0.1, 0.5], [float("nan"), 0.5]):
+        with pytest.raises(ValueError, match="finite values of 0 or more"):
+            harmonic_mean(values)

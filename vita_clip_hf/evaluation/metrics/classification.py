@@ -1,5 +1,6 @@
-"""Figures of merit, from logits."""
+"""Figures of classification, from logits."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +8,8 @@ import torch
 
 def top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
     """
-    The share of clips whose class is among the `k` highest logits.
+    The share of clips whose class is among the `k` highest logits. A class that scores the same as the right one
+    counts as the better of the two, so that a model that tells nothing apart is not right by the order of its classes.
 
     Args:
         logits: `(N, C)`; fewer than k classes count as k.
@@ -17,11 +19,65 @@ def top_k_accuracy(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> fl
         From 0 to 1.
 
     Raises:
-        ValueError: there are no clips, or not one label for each.
+        ValueError: there are no clips, not one label for each, a label without a logit, or a logit that is NaN.
     """
+    return _is_among_best(logits, labels, k).double().mean().item()
+
+
+def ranked_class_accuracy(ranks: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
+    """The mean over the classes that have clips of the [`ranked_accuracy`] of their clips; from 0 to 1."""
+    shares = [ranked_accuracy(ranks[labels == label], labels[labels == label], k) for label in labels.unique()]
+    return sum(shares) / len(shares)
+
+
+def mean_class_accuracy(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
+    """
+    The mean over the classes of the share of their clips that are right by [`top_k_accuracy`]: every class counts
+    alike, however many clips it has.
+
+    Args:
+        logits: `(N, C)`.
+        labels: `(N,)`. Classes without a clip do not count.
+
+    Returns:
+        From 0 to 1.
+
+    Raises:
+        ValueError: as [`top_k_accuracy`].
+    """
+    is_right = _is_among_best(logits, labels, k).double()
+    shares = [is_right[labels == label].mean() for label in labels.unique()]
+    return torch.stack(shares).mean().item()
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """
+    The harmonic mean, of base-to-novel accuracies for example; 0 if one of them is 0.
+
+    Raises:
+        ValueError: there are no values, or one is negative, infinite or NaN.
+    """
+    if not len(values) or not all(math.isfinite(value) and value >= 0 for value in values):
+        raise ValueError(f"Expected finite values of 0 or more, at least one; found {list(values)}.")
+    return 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)
+
+
+def _is_among_best(logits: torch.Tensor, labels: torch.Tensor, k: int) -> torch.Tensor:
+    """Whether the right class of each clip is among the k best, `(N,)`."""
     if len(logits) == 0 or len(logits) != len(labels):
         raise ValueError(f"Expected as many labels as clips and at least one; found {len(labels)} and {len(logits)}.")
-    return ranked_accuracy(logits.topk(min(k, logits.shape[-1]), dim=-1).indices, labels, k)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, found {k}.")
+    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[-1]:
+        raise ValueError(
+            f"Labels must be from 0 to {logits.shape[-1] - 1}, as there are {logits.shape[-1]} logits; found "
+            f"{int(labels.min())} to {int(labels.max())}."
+        )
+    if logits.isnan().any():
+        bad = logits.isnan().any(-1).nonzero().flatten()
+        raise ValueError(f"The logits of {len(bad)} clips are NaN, first those of clip {int(bad[0])}.")
+    num_before = (logits >= logits.take_along_dim(labels[:, None], dim=-1)).sum(-1) - 1
+    return num_before < min(k, logits.shape[-1])
 
 
 def ranked_accuracy(ranks: torch.Tensor, labels: torch.Tensor, k: int = 1) -> float:
