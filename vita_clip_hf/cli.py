@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from . import benchmark
+from . import benchmark, evaluate
 from .convert import command as convert
 from .data import command as data
 from .demo import command as demo
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_parser(commands)
     convert.add_parser(commands)
     data.add_parser(commands)
+    evaluate.add_parsers(commands)
     benchmark.add_parser(commands)
     return parser
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from toy_checkpoint import toy_tokenizer
-from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, TOWER, randomise, toy_clip_config, toy_clips, toy_model
-from transformers import CLIPModel, XCLIPConfig, XCLIPModel
+from toy_vita_clip import ALL_PROMPTS_OFF, LABELS, randomise, toy_clip_config, toy_clips, toy_model
+from toy_x_clip import toy_x_clip
+from transformers import CLIPModel
 
 from vita_clip_hf import (
     EfficientPromptConfig,
@@ -28,36 +29,6 @@ def toy_clip() -> CLIPModel:
         clip = CLIPModel(toy_clip_config())
     randomise(clip)
     return clip.eval()
-
-
-def toy_x_clip() -> XCLIPModel:
-    tower = {**TOWER, "num_hidden_layers": 2}
-    tokenizer = toy_tokenizer()
-    config = XCLIPConfig(
-        text_config={
-            **tower,
-            "vocab_size": len(tokenizer),
-            "max_position_embeddings": 40,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
-        vision_config={
-            **tower,
-            "image_size": 16,
-            "patch_size": 8,
-            "num_frames": NUM_FRAMES,
-            "mit_hidden_size": 32,
-            "mit_intermediate_size": 64,
-            "mit_num_attention_heads": 4,
-            "mit_num_hidden_layers": 1,
-        },
-        projection_dim=32,
-        prompt_num_attention_heads=4,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = XCLIPModel(config)
-    randomise(model, std=0.1)
-    return model.eval()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from .clip_mean import ClipMean
 from .efficient_prompt import EfficientPrompt
 from .interface import VideoFeatures, VideoTextModel
+from .loading import fixed_num_frames, load_model
 from .vita_clip import VitaClip
 from .x_clip import XClip, XClipVideoFeatures
 
@@ -14,4 +15,6 @@ __all__ = [
     "VitaClip",
     "XClip",
     "XClipVideoFeatures",
+    "fixed_num_frames",
+    "load_model",
 ]

@@ -1,0 +1,360 @@
+"""Every protocol end to end, on tiny videos named as the benchmark's are, against an evaluation in plain steps."""
+
+import json
+from pathlib import Path
+from statistics import fmean, pstdev
+
+import benchmark_videos as benchmarks
+import pytest
+import torch
+from plain_evaluation import clips_of, probabilities_of, texts_of, top_1, top_5
+from toy_checkpoint import toy_adapter_on, toy_processor
+from toy_vita_clip import save_toy_clip
+from transformers import CLIPModel
+
+from vita_clip_hf import VitaClipModel
+from vita_clip_hf.data import load_videos
+from vita_clip_hf.data.splits import draw_classes, draw_episode
+from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_protocol
+from vita_clip_hf.evaluation.metrics import temporal_map
+
+PROCESSOR = toy_processor()
+SSV2 = [name.replace("[", "").replace("]", "") for name in benchmarks.SSV2]
+OWN = [*benchmarks.KINETICS, *SSV2]  # the classes that the adapter has learned
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Models and data sets."""
+    folder = tmp_path_factory.mktemp("home")
+    save_toy_clip(folder / "clip", max_position_embeddings=77)
+    toy_adapter_on(folder / "clip", OWN).save_pretrained(folder / "adapter")
+    for seed in (1, 2, 3):
+        toy_adapter_on(folder / "clip", OWN, seed=seed).save_pretrained(folder / f"seed{seed}")
+    for model in ("clip", "adapter", "seed1", "seed2", "seed3"):
+        PROCESSOR.save_pretrained(folder / model)
+    for name in ("hmdb51", "ucf101", "kinetics", "ssv2", "msrvtt", "thumos14", "activitynet"):
+        (folder / name).mkdir()
+        getattr(benchmarks, f"write_{name}")(folder / name)
+    write_class_files(folder / "classes")
+    return folder
+
+
+def write_class_files(folder: Path) -> None:
+    folder.mkdir()
+    kinetics = benchmarks.KINETICS
+    files = {
+        **{f"ZS_split{n}_K600.csv": [kinetics[n - 1], kinetics[n % 3]] for n in (1, 2, 3)},
+        "hmdb_51_base_labels.csv": ["brush hair", "shake hands"],
+        "hmdb_51_novel_labels.csv": ["cartwheel", "catch"],
+        "ucf_101_base_labels.csv": ["YoYo", "TaiChi"],
+        "ucf_101_novel_labels.csv": ["ApplyEyeMakeup", "BasketballDunk", "Archery"],
+        "ssv2_174_base_labels.csv": SSV2[:2],
+        "ssv2_174_novel_labels.csv": SSV2[2:],
+        "kinetics_400_base_labels.csv": [kinetics[2], kinetics[0]],
+        "kinetics_400_novel_labels.csv": [kinetics[1]],
+        "kinetics_400_labels.csv": list(kinetics),
+        "ssv2_labels.csv": SSV2,
+        "hmdb_51_labels.csv": [name.replace("_", " ") for name in benchmarks.HMDB51],
+        "ucf_101_labels.csv": list(benchmarks.UCF101),
+    }
+    for name, rows in files.items():
+        lines = "".join(f'{number},"{row}"\n' for number, row in enumerate(rows))
+        (folder / name).write_text(f"id,name\n{lines}")
+    (folder / "test.list").write_text("abseiling\nair drumming\n")
+
+
+VIDEOS = {"hmdb51": "videos", "ucf101": "UCF-101", "kinetics": "videos", "ssv2": "videos", "msrvtt": "videos"}
+LISTS = {"hmdb51": "splits", "ucf101": "ucfTrainTestlist", "kinetics": "kinetics.csv", "ssv2": "."}
+
+
+def run(home: Path, model: str, protocol: str, name: str, **data):
+    facts = TestData(home / name / VIDEOS[name], home / name / LISTS[name], **data)
+    return evaluate(home / model, protocol, facts, Resources(cache=home / "cache", batch_size=5, device="cpu"))
+
+
+def rows_of(home: Path, name: str, split: str | None = None, format: str = "auto"):
+    """Videos and class names of a list, as training reads them."""
+    source = home / name / LISTS[name]
+    source = source / "something-something-v2-validation.json" if name == "ssv2" else source
+    rows = load_videos(source, split=split, root=home / name / VIDEOS[name])
+    names = rows.features["label"].names
+    return list(zip(rows["video"], [names[label] for label in rows["label"]], strict=True)), names
+
+
+def plain_model(home: Path, model: str):
+    kind = CLIPModel if model == "clip" else VitaClipModel
+    return kind.from_pretrained(home / model).eval()
+
+
+def plain_scores(home: Path, model: str, rows, names, protocol: str, own: bool = False) -> list[torch.Tensor]:
+    loaded, facts = plain_model(home, model), load_protocol(protocol).to_dict()
+    if own:
+        with torch.no_grad():
+            texts = loaded.get_class_features().pooler_output[[OWN.index(name) for name in names]]
+    else:
+        texts = texts_of(names, loaded, PROCESSOR.tokenizer, facts["templates"])
+    return [probabilities_of(clips_of(video, PROCESSOR, facts), loaded, texts) for video, _ in rows]
+
+
+def ids(rows, names) -> list[int]:
+    return [names.index(label) for _, label in rows]
+
+
+@pytest.mark.parametrize("protocol", ["supervised-k400-4x3", "supervised-k400-3x1", "supervised-ssv2-1x3"])
+@pytest.mark.parametrize("model", ["adapter", "clip"])
+def test_supervised(home, protocol, model):
+    name = "ssv2" if "ssv2" in protocol else "kinetics"
+    report = run(home, model, protocol, name)
+    rows, names = rows_of(home, name, "validate" if name == "kinetics" else None)
+    scores = plain_scores(home, model, rows, names, protocol, own=model == "adapter")
+    expected = {"top_1": top_1(scores, ids(rows, names)), "top_5": 1.0}
+    assert {figure: report.figures[figure] for figure in expected} == expected
+    assert report.parts[0].class_texts == ("own" if model == "adapter" else "templates")
+    assert report.is_partial  # it is not the whole of Kinetics
+    assert len(report.predictions) == len(rows)
+
+
+@pytest.mark.parametrize("model", ["adapter", "clip"])
+@pytest.mark.parametrize("frames", ["", "-32f"])
+@pytest.mark.parametrize("name", ["hmdb51", "ucf101"])
+def test_zero_shot_is_the_mean_over_three_splits(home, name, model, frames):
+    protocol = f"zero-shot-{name}{frames}"
+    report = run(home, model, protocol, name)
+    found = []
+    for split in ("test1", "test2", "test3"):
+        rows, names = rows_of(home, name, split)
+        found.append(top_1(plain_scores(home, model, rows, names, protocol), ids(rows, names)))
+    assert [part.figures["top_1"] for part in report.parts] == found
+    assert report.figures["top_1_mean"] == pytest.approx(fmean(found))
+    assert report.figures["top_1_deviation"] == pytest.approx(pstdev(found))
+
+
+@pytest.mark.parametrize("name", ["hmdb51", "ucf101"])
+def test_half_of_the_classes_are_told_apart_among_themselves(home, name):
+    protocol = f"zero-shot-{name}-half"
+    report = run(home, "adapter", protocol, name)
+    rows, names = rows_of(home, name, "test1")
+    assert len(report.parts) == 10
+    for draw in (0, 7):
+        chosen = [names[label] for label in draw_classes(names, len(names) // 2, draw)]
+        of_classes = [row for row in rows if row[1] in chosen]
+        scores = plain_scores(home, "adapter", of_classes, chosen, protocol)
+        part = report.parts[draw]
+        assert (part.draw, part.num_videos, part.num_classes) == (draw, len(of_classes), len(names) // 2)
+        assert part.figures["top_1"] == top_1(scores, ids(of_classes, chosen))
+
+
+@pytest.mark.parametrize("protocol", ["zero-shot-k600", "zero-shot-k600-32f"])
+def test_zero_shot_on_some_classes_of_kinetics(home, protocol):
+    report = run(home, "clip", protocol, "kinetics", classes=home / "classes")
+    rows, _ = rows_of(home, "kinetics", "validate")
+    for number, part in enumerate(report.parts, start=1):
+        names = [benchmarks.KINETICS[number - 1], benchmarks.KINETICS[number % 3]]
+        chosen = [row for row in rows if row[1] in names]
+        assert part.figures["top_1"] == top_1(plain_scores(home, "clip", chosen, names, protocol), ids(chosen, names))
+    assert [report.data["counts"][f"split{n}"]["of_other_classes"] for n in (1, 2, 3)] == [2, 2, 2]
+
+
+def test_open_set(home):
+    report = run(home, "adapter", "open-set-k700", "kinetics", classes=home / "classes")
+    rows, _ = rows_of(home, "kinetics", "validate")
+    names = ["abseiling", "air drumming"]
+    chosen = [row for row in rows if row[1] in names]
+    scores = plain_scores(home, "adapter", chosen, names, "open-set-k700")
+    assert report.figures["top_1"] == top_1(scores, ids(chosen, names))
+    assert report.figures["top_5"] == top_5(scores, ids(chosen, names)) == 1.0
+
+
+@pytest.mark.parametrize("name", ["hmdb51", "ucf101", "ssv2"])
+def test_few_shot_has_a_figure_for_each_number_of_shots(home, name):
+    for shots, seed in ((2, 1), (4, 2), (8, 3), (16, 1)):
+        place = home / f"k{shots}"
+        if not place.exists():
+            place.symlink_to(home / f"seed{seed}")
+    report = run(home, "k{shots}", f"few-shot-{name}", name)
+    rows, names = rows_of(home, name, None if name == "ssv2" else "test1")
+    assert {figure for figure in report.figures if "top_1" in figure} == {f"top_1_k{k}" for k in (2, 4, 8, 16)}
+    for shots, model in ((2, "seed1"), (4, "seed2")):
+        scores = plain_scores(home, model, rows, names, f"few-shot-{name}", own=name == "ssv2")
+        assert report.figures[f"top_1_k{shots}"] == top_1(scores, ids(rows, names))
+
+
+@pytest.mark.parametrize("name", ["hmdb51", "ucf101", "ssv2", "kinetics"])
+def test_base_to_novel_has_the_harmonic_mean_of_the_means_over_seeds(home, name):
+    protocol = f"base-to-novel-{name.replace('kinetics', 'k400')}"
+    report = run(home, "seed{seed}", protocol, name, classes=home / "classes")
+    official = {"ssv2": None, "kinetics": "validate"}.get(name, "test1")
+    rows, _ = rows_of(home, name, official)
+    means = {}
+    for half, file in (("base", "base"), ("novel", "novel")):
+        path = next(
+            (home / "classes").glob(
+                f"{ {'ssv2': 'ssv2_174', 'kinetics': 'kinetics_400'}.get(name, name[:3]) }*_{file}_*"
+            )
+        )
+        lines = path.read_text().splitlines()[1:]
+        names = [benchmarks_words(line.partition(",")[2].strip('"')) for line in lines]
+        chosen = [row for row in rows if row[1] in names]
+        own = name in ("ssv2", "kinetics")
+        found = [
+            top_1(plain_scores(home, f"seed{seed}", chosen, names, protocol, own=own), ids(chosen, names))
+            for seed in (1, 2, 3)
+        ]
+        means[half] = fmean(found)
+        assert report.figures[f"{half}_top_1_mean"] == pytest.approx(means[half])
+        assert report.figures[f"{half}_top_1_deviation"] == pytest.approx(pstdev(found))
+    base, novel = means["base"], means["novel"]
+    expected = 2 * base * novel / (base + novel) if base and novel else 0
+    assert report.figures["harmonic_mean"] == pytest.approx(expected)
+
+
+def benchmarks_words(name: str) -> str:
+    """`YoYo` as "yo yo"."""
+    if " " in name or name.islower():
+        return name
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+
+
+def test_episodes_test_on_the_videos_that_are_not_trained_on(home):
+    protocol = load_protocol("five-way-five-shot").with_changes({"num_draws": 4, "num_ways": 3, "shots": [2]})
+    rows = load_videos(home / "ucf101" / "UCF-101")
+    data = TestData(home / "ucf101" / "UCF-101")
+    report = evaluate(home / "clip", protocol, data, Resources(cache=home / "cache", device="cpu"))
+    assert "One model served all draws." in report.notes
+    for draw, part in enumerate(report.parts):
+        train, test = draw_episode(rows, 3, 2, draw)
+        assert not set(train["video"]) & set(test["video"])
+        names = test.features["label"].names
+        pairs = list(zip(test["video"], [names[label] for label in test["label"]], strict=True))
+        scores = plain_scores(home, "clip", pairs, names, "five-way-five-shot")
+        assert (part.num_videos, part.num_classes) == (3, 3)
+        assert part.figures["top_1"] == top_1(scores, ids(pairs, names))
+    assert report.figures["top_1_mean"] == fmean(part.figures["top_1"] for part in report.parts)
+
+
+@pytest.mark.parametrize("form", ["msrvtt-1ka", "msrvtt-full", "lsmdc", "didemo"])
+@pytest.mark.parametrize("model", ["clip", "adapter"])
+def test_retrieval_counts_ranks_both_ways(home, tmp_path, form, model):
+    videos = home / "msrvtt" / "videos"
+    pairs = [(f"video{7020 + number}", caption) for number, caption in enumerate(benchmarks.CAPTIONS)]
+    if form == "msrvtt-full":
+        pairs += [("video7020", "an animal is outside"), ("video7021", "a talk show")]
+    path = tmp_path / {"msrvtt-1ka": "MSRVTT_JSFUSION_test.csv", "lsmdc": "lsmdc_test.csv"}.get(form, "test_data.json")
+    if form == "msrvtt-1ka":
+        path = home / "msrvtt" / path.name
+    elif form == "lsmdc":
+        path.write_text("".join(f"{video}\t0\t1\t0\t1\t{caption}\n" for video, caption in pairs))
+    elif form == "didemo":
+        halves = [
+            {"video": f"{video}.mp4", "description": part} for video, text in pairs for part in text.split(" ", 1)
+        ]
+        path.write_text(json.dumps(halves))
+    else:
+        entries = [{"video_id": video, "split": "test"} for video in dict.fromkeys(video for video, _ in pairs)]
+        entries.append({"video_id": "video1", "split": "train"})
+        sentences = [{"video_id": video, "caption": caption} for video, caption in pairs]
+        path.write_text(
+            json.dumps({"videos": entries, "sentences": [*sentences, {"video_id": "video1", "caption": "x"}]})
+        )
+    protocol = f"retrieval-{form}"
+    report = evaluate(home / model, protocol, TestData(videos, path), Resources(cache=home / "cache", device="cpu"))
+
+    loaded, facts = plain_model(home, model), load_protocol(protocol).to_dict()
+    names = list(dict.fromkeys(video for video, _ in pairs))
+    embeds = []
+    with torch.no_grad():
+        for name in names:
+            clips = clips_of(videos / f"{name}.mp4", PROCESSOR, facts)
+            frames = (
+                loaded.get_video_features(clips).frame_embeds[0]
+                if model == "adapter"
+                else loaded.get_image_features(clips[0]).pooler_output
+            )
+            embeds.append(torch.nn.functional.normalize(frames.mean(0), dim=0))
+    texts = texts_of([caption for _, caption in pairs], loaded, PROCESSOR.tokenizer, ["{}"])
+    table = torch.stack(embeds) @ texts.T
+    owners = [names.index(video) for video, _ in pairs]
+    to_video, to_text = [], []
+    for text, owner in enumerate(owners):
+        to_video.append(
+            1 + sum(table[row, text] >= table[owner, text] for row in range(len(names)) if row != owner).item()
+        )
+    for row in range(len(names)):
+        best = max(table[row, text] for text, owner in enumerate(owners) if owner == row)
+        to_text.append(
+            1 + sum(float(table[row, text] >= best - 1e-6) for text, owner in enumerate(owners) if owner != row)
+        )
+    for direction, ranks in (("text_to_video", to_video), ("video_to_text", to_text)):
+        for k in (1, 5, 10):
+            assert report.figures[f"{direction}_recall_at_{k}"] == sum(rank <= k for rank in ranks) / len(ranks)
+        assert report.figures[f"{direction}_median_rank"] == torch.tensor(ranks).double().quantile(0.5)
+        assert report.figures[f"{direction}_mean_rank"] == pytest.approx(fmean(ranks))
+
+
+def plain_detections(home, model, name, facts, truth, proposals, labels, words):
+    loaded = plain_model(home, model)
+    texts = texts_of(words, loaded, PROCESSOR.tokenizer, facts["templates"])
+    found = {}
+    for video in truth:
+        path = next((home / name / "videos").glob(f"*{video}.mp4"))
+        found[video] = []
+        for entry in proposals[video]:
+            span = tuple(entry["segment"])
+            shares = probabilities_of(clips_of(path, PROCESSOR, facts, span), loaded, texts)
+            found[video] += [(*span, label, entry["score"] * float(shares[n])) for n, label in enumerate(labels)]
+    return found
+
+
+@pytest.mark.parametrize("name", ["thumos14", "activitynet"])
+def test_localisation_names_proposals(home, name):
+    protocol = f"localisation-{name}"
+    file = next(path for path in (home / name).glob("*.json") if path.name != "proposals.json")
+    data = TestData(home / name / "videos", file, proposals=home / name / "proposals.json")
+    report = evaluate(home / "adapter", protocol, data, Resources(cache=home / "cache", device="cpu"))
+    database = json.loads(file.read_text())["database"]
+    truth = {
+        video: [(*one["segment"], one["label"]) for one in entry["annotations"]]
+        for video, entry in database.items()
+        if entry["annotations"]
+    }
+    labels = sorted({label for of_video in truth.values() for _, _, label in of_video})
+    words = [name.lower() if name == "Archery" else name for name in labels] if name == "x" else labels
+    words = ["baseball pitch", "diving"] if name == "thumos14" else words
+    proposals = json.loads((home / name / "proposals.json").read_text())["results"]
+    facts = load_protocol(protocol).to_dict()
+    detections = plain_detections(home, "adapter", name, facts, truth, proposals, labels, words)
+    expected = temporal_map(truth, detections, facts["tiou_thresholds"])
+    for threshold, value in expected.items():
+        assert report.figures[f"map_at_{threshold:g}"] == pytest.approx(value)
+    assert report.figures["mean_average_precision"] == pytest.approx(fmean(expected.values()))
+    assert report.figures["mean_average_precision"] > 0
+
+
+@pytest.mark.parametrize("share", ["75-25", "50-50"])
+@pytest.mark.parametrize("name", ["thumos14", "activitynet"])
+def test_open_set_localisation_counts_the_classes_of_each_draw(home, tmp_path, name, share):
+    file = next(path for path in (home / name).glob("*.json") if path.name != "proposals.json")
+    labels = ["BaseballPitch", "Diving"] if name == "thumos14" else ["Archery", "Beach soccer"]
+    for number in range(10):
+        (tmp_path / f"split_{number}.list").write_text(labels[number % 2] + "\n")
+    data = TestData(home / name / "videos", file, tmp_path, proposals=home / name / "proposals.json")
+    resources = Resources(cache=home / "cache", device="cpu")
+    report = evaluate(home / "clip", f"localisation-{name}-open-{share}", data, resources)
+    assert len(report.parts) == 10
+    assert report.parts[0].figures == report.parts[2].figures
+    assert report.parts[0].num_classes == 1
+    whole = [part.figures["mean_average_precision"] for part in report.parts]
+    assert report.figures["mean_average_precision_mean"] == pytest.approx(fmean(whole))
+
+
+def test_localisation_without_proposals_joins_windows_that_score(home):
+    file = home / "thumos14" / "thumos14.json"
+    data = TestData(home / "thumos14" / "videos", file)
+    protocol = load_protocol("localisation-thumos14").with_changes({"soft_nms_sigma": 0.5})
+    report = evaluate(home / "clip", protocol, data, Resources(cache=home / "cache", device="cpu"))
+    assert report.data["counts"]["test"]["proposals"] == 4 * 5  # windows of a second in videos of five
+    assert any("No file of proposals" in note for note in report.notes)
+    assert {row["label"] for row in report.predictions} <= {"BaseballPitch", "Diving"}
+    borders = {row["start"] for row in report.predictions}
+    assert borders <= {0.0, 1.0, 2.0, 3.0, 4.0}

@@ -1,0 +1,230 @@
+"""Two or more reports side by side: differences and whether they are more than chance, classes, confusions."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..modeling.adapter_file_vita_clip import written_whole
+from ..visualize.comparison import draw_accuracy_by_frames, draw_class_bars
+from .metrics import mcnemar, paired_bootstrap
+from .report import Report, shown
+
+_MOST_CONFUSED = 10
+_MOST_DIFFERENT = 15  # classes in the picture
+
+
+@dataclass(frozen=True)
+class Pair:
+    """
+    A report measured against the first, over the videos that both have.
+
+    Args:
+        name: of the other report.
+        num_videos: predictions that both have: the same part and video.
+        difference: of top-1 over these, other - first.
+        interval: of the difference, the 95 % paired bootstrap interval.
+        p_value: of McNemar's exact test.
+        by_class: top-1 of both by class, and the number of videos.
+    """
+
+    name: str
+    num_videos: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    by_class: dict[str, tuple[float, float, int]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Args:
+        reports: the first is the one that others are measured against.
+        names: of the reports, all different.
+        pairs: the others against the first; empty if the reports have no predictions of classes.
+        confused: by report the most confused pairs of classes: (right, predicted, count).
+        notes: what makes the figures hard to compare.
+    """
+
+    reports: list[Report]
+    names: list[str]
+    pairs: list[Pair] = field(default_factory=list)
+    confused: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def as_markdown(self) -> str:
+        """A page of tables."""
+        figures = list(dict.fromkeys(name for report in self.reports for name in report.figures))
+        lines = ["# Comparison", "", *(f"> {note}" for note in self.notes), ""]
+        lines += [
+            "| model | protocol | frames x views | " + " | ".join(figures) + " |",
+            "|" + "---|" * (3 + len(figures)),
+        ]
+        for name, report in zip(self.names, self.reports, strict=True):
+            cells = [shown(figure, report.figures.get(figure)) for figure in figures]
+            lines.append(f"| {name} | {report.protocol['name']} | {_clips(report)} | {' | '.join(cells)} |")
+        if self.pairs:
+            lines += ["", f"## Against {self.names[0]}, top-1 on the same videos", ""]
+            lines += [
+                "| model | videos | difference | 95 % (paired bootstrap) | p (McNemar) |",
+                "|---|---|---|---|---|",
+            ]
+            for pair in self.pairs:
+                low, high = pair.interval
+                lines.append(
+                    f"| {pair.name} | {pair.num_videos} | {100 * pair.difference:+.2f} | "
+                    f"[{100 * low:+.2f}, {100 * high:+.2f}] | {pair.p_value:.2g} |"
+                )
+            lines += self._class_tables()
+        for name, confused in self.confused.items():
+            lines += ["", f"## Most confused by {name}", "", "| class | taken for | videos |", "|---|---|---|"]
+            lines += [f"| {right} | {predicted} | {count} |" for right, predicted, count in confused]
+        return "\n".join(lines) + "\n"
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """
+        Writes `comparison.md` and its pictures; returns the path of the page.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        folder = Path(folder)
+        pictures = []
+        for pair in self.pairs:
+            picture = f"classes_{_file_name(pair.name)}.png"
+            bars = _most_different(pair)
+            draw_class_bars(
+                {label: pair.by_class[label][:2] for label in bars}, (self.names[0], pair.name), folder / picture
+            )
+            pictures.append((f"Top-1 by class, the {len(bars)} most different: {pair.name}", picture))
+        points = self._by_frames()
+        if len({(frames, views) for _, frames, views, _ in points}) > 1:
+            draw_accuracy_by_frames(points, folder / "frames_and_views.png")
+            pictures.append(("Accuracy against frames and views", "frames_and_views.png"))
+        page = self.as_markdown() + "".join(f"\n![{title}]({picture})\n" for title, picture in pictures)
+        with written_whole(folder / "comparison.md") as file:
+            file.write_text(page, encoding="utf-8")
+        return folder / "comparison.md"
+
+    def _class_tables(self) -> list[str]:
+        lines = []
+        for pair in self.pairs:
+            lines += ["", f"## Classes: {pair.name} against {self.names[0]}", ""]
+            lines += [f"| class | {self.names[0]} | {pair.name} | videos |", "|---|---|---|---|"]
+            for label in _most_different(pair):
+                first, other, count = pair.by_class[label]
+                lines.append(f"| {label} | {100 * first:.1f} | {100 * other:.1f} | {count} |")
+        return lines
+
+    def _by_frames(self) -> list[tuple[str, int, int, float]]:
+        """Name, frames of a clip, views, and the first figure of each report."""
+        found = []
+        for name, report in zip(self.names, self.reports, strict=True):
+            frames = next(iter(report.models.values()))["num_frames"]
+            views = report.protocol["temporal_views"] * report.protocol["spatial_views"]
+            found.append((name, frames, views, next(iter(report.figures.values()))))
+        return found
+
+
+def compare_reports(reports: Sequence[Report]) -> Comparison:
+    """
+    Compares reports, the first of which the others are measured against.
+
+    Raises:
+        ValueError: there are fewer than two, or two have predictions but no video in common.
+    """
+    if len(reports) < 2:
+        raise ValueError(f"A comparison needs at least two reports, found {len(reports)}.")
+    names = _distinct_names(reports)
+    comparison = Comparison(list(reports), names, notes=_differences(reports))
+    if all(_classified(report) for report in reports):
+        first = _by_video(reports[0])
+        for name, report in zip(names[1:], reports[1:], strict=True):
+            comparison.pairs.append(_pair(name, first, _by_video(report)))
+        for name, report in zip(names, reports, strict=True):
+            comparison.confused[name] = most_confused(report.predictions or [])
+    return comparison
+
+
+def most_confused(predictions: Sequence[dict[str, Any]], number: int = _MOST_CONFUSED) -> list[tuple[str, str, int]]:
+    """The pairs (right class, predicted class, videos) that are confused most often."""
+    wrong = Counter((row["label"], row["predicted"]) for row in predictions if not row["correct"])
+    ordered = sorted(wrong.items(), key=lambda entry: (-entry[1], entry[0]))
+    return [(right, predicted, count) for (right, predicted), count in ordered[:number]]
+
+
+def _classified(report: Report) -> bool:
+    return bool(report.predictions) and "correct" in (report.predictions or [{}])[0]
+
+
+def _by_video(report: Report) -> dict[tuple, dict[str, Any]]:
+    return {
+        (row["part"], os.path.basename(row["video"]), row["start"], row["end"], row["label"]): row
+        for row in report.predictions or []
+    }
+
+
+def _pair(name: str, first: dict[tuple, dict[str, Any]], other: dict[tuple, dict[str, Any]]) -> Pair:
+    keys = [key for key in first if key in other]
+    if not keys:
+        raise ValueError(f"{name} has no video in common with the first report; were they made on the same list?")
+    rights = [torch.tensor([rows[key]["correct"] for key in keys]) for rows in (first, other)]
+    labels = [first[key]["label"] for key in keys]
+    by_class = {}
+    for label in sorted(set(labels)):
+        of_class = torch.tensor([found == label for found in labels])
+        shares = [right[of_class].double().mean().item() for right in rights]
+        by_class[label] = (shares[0], shares[1], int(of_class.sum()))
+    first_right, other_right = (right.tolist() for right in rights)
+    found = paired_bootstrap(first_right, other_right)
+    p_value = mcnemar(first_right, other_right).p_value
+    return Pair(name, len(keys), found.difference, (found.low, found.high), p_value, by_class)
+
+
+def _most_different(pair: Pair) -> list[str]:
+    return sorted(pair.by_class, key=lambda label: (-abs(pair.by_class[label][1] - pair.by_class[label][0]), label))[
+        :_MOST_DIFFERENT
+    ]
+
+
+def _differences(reports: Sequence[Report]) -> list[str]:
+    """Facts in which the protocols differ, lists that differ, and partial reports."""
+    notes = []
+    first = reports[0]
+    for report in reports[1:]:
+        for fact, value in report.protocol.items():
+            if fact in ("name", "summary", "source", "traps"):
+                continue
+            if value != first.protocol.get(fact):
+                notes.append(f"{report.name}: {fact} is {value}, not {first.protocol.get(fact)} as in {first.name}.")
+        if {entry["checksum"] for entry in report.data["lists"]} != {
+            entry["checksum"] for entry in first.data["lists"]
+        }:
+            notes.append(f"{report.name} was measured on other lists than {first.name}.")
+    notes += [f"{report.name} is partial." for report in reports if report.is_partial]
+    return notes
+
+
+def _distinct_names(reports: Sequence[Report]) -> list[str]:
+    short = [Path(report.name.rstrip("/")).name for report in reports]
+    for names in (short, [f"{name} ({_clips(report)})" for name, report in zip(short, reports, strict=True)]):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number}. {name}" for number, name in enumerate(short, start=1)]
+
+
+def _clips(report: Report) -> str:
+    frames = next(iter(report.models.values()))["num_frames"]
+    return f"{frames}f {report.protocol['temporal_views']}x{report.protocol['spatial_views']}"
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+__all__ = ["Comparison", "Pair", "compare_reports", "most_confused"]
