@@ -28,8 +28,8 @@ class Outcome:
             several lines, or without the input's name), "traceback", "crash", "hang", "growth", "execution".
         message: what was read, the error, or the end of what the process printed.
         seconds: until its end.
-        growth_mb: peak memory of the process beyond what it had before, plus the peaks of the processes it started,
-            beyond what its honest twin needs.
+        growth_mb: peak memory of the process beyond what it had before, and of the processes it started, beyond what
+            its honest twin needs.
     """
 
     result: str
@@ -55,13 +55,15 @@ def attempt(
     child = os.fork()
     if child == 0:
         _run(function, name, folder, report, printed)
-    end, peaks, cause = start + SECONDS, {}, None
+    end, own_mb, others_mb, cause = start + SECONDS, 0.0, 0.0, None
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        peaks.update(_peaks_below(child))
-        now = sum(_memory(pid, "VmRSS") for pid in peaks)
+        started = list(_descendants(child))
+        own_mb = max(own_mb, _memory(child, "VmHWM"))
+        others_mb = max(others_mb, sum(_memory(pid, "VmHWM") for pid in started))
+        now = sum(_memory(pid, "VmRSS") for pid in (child, *started))
         if time.monotonic() > end or now > _KILL_AT_MB:
             cause = "hang" if now <= _KILL_AT_MB else "growth"
             os.killpg(child, signal.SIGKILL)
@@ -73,7 +75,9 @@ def attempt(
         os.killpg(child, signal.SIGKILL)  # whatever it started
     said = printed.read_text(errors="replace")[-300:] if printed.exists() else ""
     own = json.loads(report.read_text()) if report.exists() else None
-    growth = max(0, int(sum(peaks.values()) - twin_mb) if own is None else own["growth_mb"] - twin_mb)
+    if own is not None:
+        own_mb, others_mb = own["own_mb"], max(others_mb, own["others_mb"])
+    growth = max(0, int(own_mb + others_mb - twin_mb))
     if cause is not None:
         return Outcome(cause, said, seconds, growth)
     if own is None:
@@ -96,10 +100,9 @@ def _run(function: Callable[[], str], name: str, folder: Path, report: Path, pri
         os.dup2(output, 2)
         before = _memory(os.getpid(), "VmRSS")
         result, message = _judge(function, name)
-        started = list(_descendants(os.getpid()))
-        growth = _memory(os.getpid(), "VmHWM") - before + sum(_memory(pid, "VmHWM") for pid in started)
-        found = {"result": result, "message": message[-1000:], "growth_mb": int(growth)}
-        report.write_text(json.dumps(found))
+        others = sum(_memory(pid, "VmHWM") for pid in _descendants(os.getpid()))
+        memory = {"own_mb": _memory(os.getpid(), "VmHWM") - before, "others_mb": others}
+        report.write_text(json.dumps({"result": result, "message": message[-1000:], **memory}))
     finally:
         sys.stdout.flush()
         os._exit(0)
@@ -138,10 +141,6 @@ def _descendants(pid: int) -> Iterator[int]:
         for child in map(int, children):
             yield child
             yield from _descendants(child)
-
-
-def _peaks_below(child: int) -> dict[int, float]:
-    return {pid: _memory(pid, "VmHWM") for pid in (child, *_descendants(child))}
 
 
 def _cause_of_death(status: int) -> str:

@@ -49,7 +49,7 @@ def write_bases(folder: Path, extra: Path | None = None) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for container, codec, pixels in FORMATS:
-        for size in SIZES[: 1 if codec in ("libsvtav1", "libx265") else None]:
+        for size in SIZES[: 3 if codec in ("libx264", "mpeg4", "libvpx") else 1]:
             path = folder / f"{codec}_{size[0]}x{size[1]}.{container}"
             if not path.exists() and codec in av.codecs_available:
                 part = path.with_suffix(f".part.{container}")
