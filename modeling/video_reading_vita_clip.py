@@ -209,7 +209,7 @@ class VideoReader:
             if not 0 <= index < self.num_frames:
                 raise IndexError(f"{self.name}: frame {index} asked for, the file has frames 0..{self.num_frames - 1}")
         num_bytes = len(indices) * self.height * self.width * 3
-        limit = int(number_of_environment("VITA_CLIP_MAX_CLIP_BYTES", MAX_CLIP_BYTES))
+        limit = number_of_environment("VITA_CLIP_MAX_CLIP_BYTES", MAX_CLIP_BYTES)
         if num_bytes > limit:
             raise VideoReadError(
                 f"{self.name}: {len(indices)} frames of {self.width} x {self.height} take {num_bytes} bytes, more "
@@ -247,7 +247,7 @@ class _DecordFrames:
 
     def __init__(self, file: VideoFile, num_threads: int):
         self._file = file
-        max_pixels = int(number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS))
+        max_pixels = number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS)
         self._request = {
             "reader": uuid.uuid4().hex,
             "num_threads": num_threads,

@@ -66,7 +66,7 @@ class DownloadLimits:
     """
 
     num_bytes: int = 2 * 1024**3
-    seconds: float = 600.0
+    seconds: float = 600
     connect_seconds: float = 30.0
     redirects: int = 10
 
@@ -80,7 +80,7 @@ class DownloadLimits:
         """
         return cls(
             num_bytes=number_of_environment("VITA_CLIP_DOWNLOAD_BYTES", cls.num_bytes),
-            seconds=number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", cls.seconds),
+            seconds=number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", round(cls.seconds)),
         )
 
 

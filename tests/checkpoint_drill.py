@@ -338,7 +338,7 @@ def note_writes(die_at: int | None, names: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path, num_bytes: int) -> Iterator[Callable[[], None] | None]:
-    """A disk of that size mounted at a folder; gives a function that makes it larger, `None` if none can be mounted."""
+    """A disk of that size mounted at a folder, and a function that makes it larger; `None` if none can be mounted."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
     try:

@@ -13,6 +13,7 @@ from .data import command as data
 from .demo import command as demo
 from .exit_codes import exit_code_of
 from .predict import command as predict
+from .visualize import command as visualize
 
 EPILOG = """from videos to an adapter, and from an adapter to names:
   vita-clip data check my_videos/train
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_parser(commands)
     data.add_parser(commands)
     evaluate.add_parsers(commands)
+    visualize.add_parser(commands)
     benchmark.add_parser(commands)
     return parser
 

@@ -159,8 +159,7 @@ def _load_model(name: str) -> "tuple[VitaClipModel, bool]":
     """The model in evaluation mode, and whether it has classes of its own."""
     from transformers import PreTrainedConfig
 
-    from ..modeling.configuration_vita_clip import NO_PROMPTS
-    from ..modeling.configuration_vita_clip import VitaClipConfig
+    from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig
     from ..modeling.modeling_vita_clip import VitaClipModel
 
     config_dict, _ = PreTrainedConfig.get_config_dict(name)

@@ -42,15 +42,10 @@ def run_explain(options: argparse.Namespace) -> None:
     for path in options.out:  # before anything is loaded
         if path.suffix.lower() not in (".png", *FORMATS):
             raise ValueError(f"{path}: expected a name that ends in .png, {' or '.join(FORMATS)}.")
-    from ..predict import load_checkpoint
-    from .explain import explain
+    from .explain import explain, load_explained
     from .explanation import draw_explanation, heat_overlay
 
-    model, processor, has_labels = load_checkpoint(options.model)
-    if options.labels is None and not has_labels:
-        raise ValueError(f"{options.model} has no classes of its own: name labels to choose from by --labels.")
-    if options.device is not None:
-        model = model.to(options.device)
+    model, processor = load_explained(options.model, options.device)
     explanation = explain(model, processor, options.video, options.labels)
     for path in options.out:
         if path.suffix.lower() == ".png":

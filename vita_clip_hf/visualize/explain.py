@@ -5,13 +5,34 @@ from typing import Any
 
 import torch
 
+from ..modeling.configuration_vita_clip import NO_PROMPTS
 from ..modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
+from ..modeling.remote_code_vita_clip import locate_base
 from ..modeling.video_reading_vita_clip import VideoReader, VideoSource
+from ..models import ClipMean, VitaClip
+from ..models.loading import load_model
 from .attention import attention_maps
 from .explanation import Explanation
 from .occlusion import frame_importance
+
+
+def load_explained(name: str, device: str | None = None) -> tuple[VitaClipModel, VitaClipProcessor]:
+    """
+    A Vita-CLIP, or a plain CLIP as a Vita-CLIP without prompts, with its processor.
+
+    Raises:
+        OSError: there is no such checkpoint.
+        ValueError: it is of another kind of model.
+    """
+    loaded, processor = load_model(name, device=device)
+    if isinstance(loaded, VitaClip):
+        return loaded.model, processor
+    if not isinstance(loaded, ClipMean):
+        raise ValueError(f"{name} is a {type(loaded.model).__name__}; only Vita-CLIP and CLIP can be explained.")
+    bare = VitaClipModel.from_pretrained(locate_base(name), **NO_PROMPTS).eval()
+    return bare.to(loaded.device), processor
 
 
 @torch.no_grad()
@@ -46,6 +67,8 @@ def explain(
     shown = processor.video_processor([frames], do_rescale=False, do_normalize=False, **prepare)["pixel_values"][0]
     clip = processor.video_processor([frames], **prepare)["pixel_values"][0]
     if labels is None:
+        if model.config.label_token_ids is None:
+            raise ValueError("The model has no classes of its own: name labels to choose from.")
         names, text_embeds = model.config.label_names, model.get_class_features().pooler_output
     else:
         names, text_embeds = list(labels), embed_labels(model, processor.tokenizer, labels, templates)
