@@ -264,7 +264,7 @@ def test_a_video_that_vanishes_while_it_is_checked_is_unreadable(tmp_path, monke
             return super().read_frames(indices)
 
     monkeypatch.setattr("vita_clip_hf.data.check.probe.VideoReader", Vanishing)
-    assert probe_video((str(path), None)) == Probe(error="no such file")
+    assert "no such file" in (probe_video((str(path), None)).error or "").lower()
 
 
 @pytest.mark.parametrize("name", ["nul\0.mp4", "caf\udce9.mp4", "gone.mp4"])
