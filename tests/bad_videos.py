@@ -14,7 +14,7 @@ TRUNCATED, EMPTY, SOUND_ONLY, WRONG_EXTENSION = 3, 20, 41, 77
 REASONS = {
     TRUNCATED: "incomplete MP4/MOV file",
     EMPTY: "is empty (0 bytes)",
-    SOUND_ONLY: "has no video stream (sound only?)",
+    SOUND_ONLY: "has no video stream (sound only",
     WRONG_EXTENSION: "is not a video",
 }
 

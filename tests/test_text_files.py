@@ -139,6 +139,12 @@ def test_lists_of_a_spreadsheet_are_read(tmp_path, encoding):
     assert dataset["video"][:] == [str(tmp_path / "caf\u00e9.mp4"), str(tmp_path / "b.mp4")]
 
 
+def test_odd_characters_inside_a_path_stay(tmp_path):
+    (tmp_path / "l.csv").write_text("\u200ba\u200bb\u00a0c.mp4,0\u200b\n", encoding="utf-8")
+    dataset = load_videos(tmp_path / "l.csv", class_names=["x"])
+    assert dataset["video"][:] == [str(tmp_path / "a\u200bb\u00a0c.mp4")]
+
+
 def test_columns_of_tabs_are_read(tmp_path):
     (tmp_path / "l.txt").write_text("a b.mp4\t0\nc.mp4\t0\t1.5\t3\n")
     dataset = load_videos(tmp_path / "l.txt", format="list", class_names=["x"])

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ _MARKS = {
 }
 _HEAD_SIZE = 65536
 # Characters without width that str.strip leaves: zero-width blank, word joiner, byte order mark.
-_ZERO_WIDTH = str.maketrans("", "", "\u200b\u2060\ufeff")
+_ZERO_WIDTH = "\u200b\u2060\ufeff"
+_BLANKS_AROUND = re.compile(rf"^[\s{_ZERO_WIDTH}]+|[\s{_ZERO_WIDTH}]+$")
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -56,14 +58,14 @@ def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
         OSError, ValueError: as `read_text`.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        stripped = line.translate(_ZERO_WIDTH).strip()
+        stripped = _BLANKS_AROUND.sub("", line)
         if stripped:
             yield number, stripped
 
 
 def clean_name(name: str) -> str:
     """A name without the blanks around it, non-breaking and zero-width ones too; blanks in a row become one."""
-    return " ".join(unicodedata.normalize("NFC", name.translate(_ZERO_WIDTH)).split())
+    return " ".join(unicodedata.normalize("NFC", name.translate(dict.fromkeys(map(ord, _ZERO_WIDTH)))).split())
 
 
 def is_encodable(text: str) -> bool:

@@ -264,7 +264,7 @@ def test_a_video_that_vanishes_while_it_is_checked_is_unreadable(tmp_path, monke
             return super().read_frames(indices)
 
     monkeypatch.setattr("vita_clip_hf.data.check.probe.VideoReader", Vanishing)
-    assert probe_video((str(path), None)) == Probe(error="no such file")
+    assert "no such file" in (probe_video((str(path), None)).error or "").lower()
 
 
 @pytest.mark.parametrize("name", ["nul\0.mp4", "caf\udce9.mp4", "gone.mp4"])
@@ -279,7 +279,7 @@ def test_files_that_were_left_out_are_in_the_report(tmp_path, capsys):
     (tmp_path / "set" / "bowling" / "2.rmvb").touch()
     assert check(tmp_path / "set", "--out", tmp_path / "out", "--sampling", "uniform") == 0
     output = capsys.readouterr().out
-    assert "2 of 2 videos are usable; 1 other files in the folder" in output
+    assert "2 of 2 videos are usable; other files in the folder: 1" in output
     assert "2.rmvb (its ending .rmvb is not one of a video)" in output
     assert "2.rmvb: its ending .rmvb is not one of a video" in (tmp_path / "out" / "report.txt").read_text()
     (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())["left_out"]

@@ -180,6 +180,12 @@ def test_names_that_are_not_utf8_are_named_and_never_stop_a_report(tmp_path):
         load_videos(tmp_path)
 
 
+def test_a_name_with_a_line_break_is_left_out_because_no_list_can_hold_it(tmp_path):
+    make(tmp_path, "archery/1.mp4", "bowling/2.mp4", "bowling/a\nb.mp4")
+    assert set(read(tmp_path)) == {"archery/1.mp4", "bowling/2.mp4"}
+    assert left_out(tmp_path) == {"bowling/a\\nb.mp4": "its name has a line break"}
+
+
 def test_classes_that_are_the_same_words_are_an_error(tmp_path):
     make(tmp_path, "brush_hair/1.mp4", "brush hair/2.mp4")
     with pytest.raises(ValueError, match=r"same name as words, 'brush hair'"):

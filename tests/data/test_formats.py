@@ -299,6 +299,10 @@ def test_what_is_found_and_the_formats_are_said(tmp_path):
         load_videos(tmp_path / "missing.csv")
     with pytest.raises(FileNotFoundError, match=r"folder/list\.csv: no such file or folder"):
         load_videos("folder/list.csv")  # and no data set on the Hub
+    with pytest.raises(ValueError, match=r"empty\.csv is empty; expected one of the formats"):
+        load_videos(write(tmp_path / "lists" / "empty.csv", "\n\n"))
+    (tmp_path / "lists" / "empty.csv").unlink()
+    (tmp_path / "lists").rmdir()
     with pytest.raises(ValueError, match=r"found a folder with nothing"):
         load_videos(tmp_path)
     with pytest.raises(ValueError, match=r"format must be 'auto' or one of list .*; found 'csv'"):

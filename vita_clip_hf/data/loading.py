@@ -171,6 +171,8 @@ def _format_of_file(path: Path) -> str:
     line = _first_line(path)
     if is_kinetics_header(line):
         return "kinetics"
+    if not line:
+        raise ValueError(f"{path} is empty; expected one of the formats {_described()}.")
     before, *label = line.rsplit(maxsplit=1)
     if "," in line or (label and label[0].isdecimal() and is_video_name(os.path.basename(before))):
         return "list"

@@ -98,7 +98,7 @@ class DataReport:
         counts = {kind.replace("_", " "): len(self.of_kind(kind)) for kind in (*PROBLEMS, *WARNINGS)}
         found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
         summary = f"{len(self.usable)} of {self.num_listed} videos are usable" + (f": {found}" if found else "")
-        return summary + (f"; {len(self.left_out)} other files in the folder" if self.left_out else "")
+        return summary + (f"; other files in the folder: {len(self.left_out)}" if self.left_out else "")
 
     def save(self, folder: str | os.PathLike) -> Path:
         """

@@ -125,7 +125,12 @@ def has_video_extension(name: str) -> bool:
 
 def is_listed(path: str) -> bool:
     """Whether a file of a data set's folder is one of its videos: its extension says so, and nothing is hidden."""
-    return has_video_extension(path) and not is_hidden(path) and is_encodable(path)
+    return has_video_extension(path) and not is_hidden(path) and is_encodable(path) and not has_line_break(path)
+
+
+def has_line_break(path: str) -> bool:
+    """Whether a list of paths, one on a line, cannot hold this one."""
+    return "\n" in path or "\r" in path
 
 
 def is_hidden(path: str) -> bool:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from ...names import readable_class_names, words_of
 from ...text_files import clean_name, is_encodable
-from .files import VIDEO_EXTENSIONS, check_encodable, files_below, has_video_extension, is_hidden, is_listed
+from .files import (
+    VIDEO_EXTENSIONS,
+    check_encodable,
+    files_below,
+    has_line_break,
+    has_video_extension,
+    is_hidden,
+    is_listed,
+)
 from .listing import LeftOut, ListedVideo, VideoListing, ids_by_name
 
 logger = logging.getLogger(__name__)
@@ -109,6 +117,8 @@ def _stray_files(base: Path) -> list[LeftOut]:
 def _reason(path: str) -> str:
     if not is_encodable(path):
         return "its name is not UTF-8"
+    if has_line_break(path):
+        return "its name has a line break"
     if is_hidden(path):
         return "is hidden"
     return f"its ending {os.path.splitext(path)[1] or '(none)'} is not one of a video"

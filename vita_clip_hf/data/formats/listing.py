@@ -48,8 +48,8 @@ class LeftOut:
 
     @property
     def printable_path(self) -> str:
-        """The path, also if it is not UTF-8."""
-        return self.path.encode("utf-8", "backslashreplace").decode()
+        """The path on one line, also if it is not UTF-8."""
+        return self.path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
 
 
 @dataclass(frozen=True)
