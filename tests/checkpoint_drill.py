@@ -1,7 +1,7 @@
 """
 Does to training runs what machines do to them, and resumes them:
 
-    python tests/checkpoint_drill.py FOLDER [--form short] [--seed 0] [--json results.jsonl]
+    python tests/checkpoint_drill.py FOLDER [--form short] [--seed 0] [--ways kill disk] [--json results.jsonl]
 
 * kill: SIGKILL at random points of a run, and before its first and after its last step;
 * write: SIGKILL at each write of a checkpoint, with half of the file on the disk where it is written at once;
@@ -26,8 +26,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,8 +57,9 @@ SETTINGS = {
     "per_device_train_batch_size": 2,
 }
 ADAPTER = "adapter_model.safetensors"
+WAYS = ("kill", "write", "disk", "flip")
 FORMS = {  # kills, every so many-th write, sizes of a disk, every so many-th file
-    "short": (2, 12, 3, 12),
+    "short": (1, 25, 3, 20),
     "long": (50, 1, 20, 1),
 }
 
@@ -116,6 +118,20 @@ class DieAtStep(TrainerCallback):
             die()
 
 
+class DieInStep(TrainerCallback):
+    """Dies some seconds after the beginning of a step: in the step, in the checkpoint after it, or in a later step."""
+
+    def __init__(self, step: int, seconds: float):
+        self.step, self.timer = step, threading.Timer(seconds, die)
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step - 1 and not self.timer.is_alive():
+            self.timer.start()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.timer.join()
+
+
 def run(clip: Path, folder: Path, prepare: Callable[[Any], None] = lambda trainer: None, **settings: Any) -> None:
     """A run of a second, from the last whole checkpoint if there is one."""
     data = toy_data()
@@ -131,18 +147,10 @@ def beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(folder.name + suffix)
 
 
-def in_process(function: Callable[[], None], log: Path, kill_after: float | None = None) -> int:
-    """Runs in a fork, which may be killed after some seconds; returns its exit code, negative for a signal."""
+def in_process(function: Callable[[], None], log: Path) -> int:
+    """Runs in a fork; returns its exit code, negative for a signal."""
     if pid := os.fork():
-        deadline = None if kill_after is None else time.monotonic() + kill_after
-        while True:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            if deadline is not None and time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                deadline = None
-            time.sleep(0.005)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -254,11 +262,16 @@ def kill_at_random(clip: Path, folder: Path, whole: Whole, number: int, draw: ra
         ended = in_process(lambda place=place, prepare=prepare: run(clip, place, prepare), beside(place, ".log"))
         yield go_on("kill", name, ended, clip, place, whole)
     for index in range(number):
-        place, seconds = folder / f"kill-{index}", draw.uniform(0.0, whole.seconds)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place, step = folder / f"kill-{index}", draw.randint(1, STEPS)
+        seconds = draw.uniform(0.0, 2 * whole.seconds / STEPS)
+        die_in_step = DieInStep(step, seconds)
+        ended = in_process(
+            lambda place=place, dies=die_in_step: run(clip, place, lambda trainer: trainer.add_callback(dies)),
+            beside(place, ".log"),
+        )
         beside(place, ".batches").touch()
-        ended = in_process(lambda place=place: run(clip, place), beside(place, ".log"), kill_after=seconds)
-        yield go_on("kill", f"after {seconds / whole.seconds:.1%} of the time", ended, clip, place, whole)
+        yield go_on("kill", f"{seconds:.3f} s after step {step} began", ended, clip, place, whole)
+        shutil.rmtree(place)
 
 
 def die_after_training(trainer: Any) -> None:
@@ -338,7 +351,7 @@ def note_writes(die_at: int | None, names: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path, num_bytes: int) -> Iterator[Callable[[], None] | None]:
-    """A disk of that size mounted at a folder, and a function that makes it larger; `None` if none can be mounted."""
+    """A disk of that size mounted at a folder; gives a function that makes it larger, `None` without the right to."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
     try:
@@ -430,21 +443,24 @@ def json_of(path: Path) -> Any:
 # ---- all ----
 
 
-def drill(folder: Path, form: str, seed: int) -> Iterator[Case]:
-    """All cases, one after another."""
+def drill(folder: Path, form: str, seed: int, ways: Sequence[str]) -> Iterator[Case]:
+    """All cases of some ways, one after another."""
     kills, every_write, sizes, every_file = FORMS[form]
-    draw = random.Random(seed)
     clip = save_toy_clip(folder / "clip")
     whole = run_whole(clip, folder / "whole")
-    yield from kill_at_random(clip, folder, whole, kills, draw)
-    yield from kill_in_writes(clip, folder, whole, every_write)
-    yield from fill_disk(clip, folder, whole, sizes, folder / "whole" / f"checkpoint-{STEPS}")
-    yield from flip_bytes(clip, folder, whole, every_file, draw)
+    if "kill" in ways:
+        yield from kill_at_random(clip, folder, whole, kills, random.Random(seed))
+    if "write" in ways:
+        yield from kill_in_writes(clip, folder, whole, every_write)
+    if "disk" in ways:
+        yield from fill_disk(clip, folder, whole, sizes, folder / "whole" / f"checkpoint-{STEPS}")
+    if "flip" in ways:
+        yield from flip_bytes(clip, folder, whole, every_file, random.Random(seed))
 
 
 def print_table(cases: list[Case]) -> None:
     print("| way | cases | went on with the same bits | faults |\n|---|---|---|---|")
-    for way in ("kill", "write", "disk", "flip"):
+    for way in WAYS:
         those = [case for case in cases if case.way == way]
         faults = [case for case in those if case.fault]
         print(f"| {way} | {len(those)} | {len(those) - len(faults)} | {len(faults)} |")
@@ -455,13 +471,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="for the runs; a temporary one by default")
     parser.add_argument("--form", choices=FORMS, default="long")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--json", type=Path, help="a line for each case")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a fork and OpenMP do not go together
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     cases = []
-    for case in drill(folder, options.form, options.seed):
+    for case in drill(folder, options.form, options.seed, options.ways):
         cases.append(case)
         line = json.dumps(asdict(case))
         if options.json is not None:

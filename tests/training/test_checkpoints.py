@@ -41,14 +41,14 @@ def drill(tmp_path_factory) -> list[dict]:
 @pytest.mark.parametrize("way", ["kill", "write", "disk", "flip"])
 def test_whatever_happens_to_a_run_it_goes_on_with_the_same_bits(drill, way):
     cases = [case for case in drill if case["way"] == way]
-    assert len(cases) >= 3
+    assert len(cases) >= 2
     assert [case for case in cases if case["fault"] is not None] == []
     assert {case["resumed"] for case in cases} == {0}
 
 
 def test_the_drill_does_what_it_says(drill):
     assert {case["ended"] for case in drill if case["way"] in ("kill", "write")} == {-9}
-    assert {case["ended"] for case in drill if case["way"] == "disk"} >= {1}  # one is large enough
+    assert 1 in {case["ended"] for case in drill if case["way"] == "disk"}  # the largest is large enough
     assert any(case["left"][-1:] == ["checkpoint-6"] for case in drill if case["way"] == "write")
 
 
