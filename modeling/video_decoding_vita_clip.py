@@ -113,8 +113,7 @@ class FrameDecoder:
         self._can_skip = self._can_seek = self.times is not None and self._starts_with_first_packet()
         if not (self._can_skip and self._container["packets_are_frames"]):
             self._count_by_decoding()
-        first_frame = self.frame(0)
-        self.height, self.width = first_frame.shape[:2]
+        self.height, self.width = self.frame(0).shape[:2]
         self._check_size(self.height, self.width)
 
     @property
