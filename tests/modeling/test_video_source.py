@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -312,6 +313,20 @@ def test_limits_are_raised_by_the_environment(server, monkeypatch):
         monkeypatch.setenv("VITA_CLIP_DOWNLOAD_SECONDS", value)
         with pytest.raises(ValueError, match=r"VITA_CLIP_DOWNLOAD_SECONDS is '.*', expected a whole number above 0"):
             DownloadLimits.from_environment()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"ALL_PROXY": "bogus://host"}, {"ALL_PROXY": "socks5://host"}, {"SSL_CERT_FILE": "/absent.pem"}]
+)
+def test_an_odd_environment_is_an_error_of_the_download(server, environment, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with suppress(VideoReadError):
+        assert content_of(f"{server.url}/video") == VIDEO
+    with pytest.raises(VideoReadError, match=r"http://host\.invalid/: download failed \("):
+        locate_video("http://host.invalid/", limits=SMALL)
 
 
 # ---- addresses ----
