@@ -76,16 +76,12 @@ class DownloadLimits:
         The defaults, or `VITA_CLIP_DOWNLOAD_BYTES` and `VITA_CLIP_DOWNLOAD_SECONDS` if the environment has them.
 
         Raises:
-            ValueError: one of them is no whole number above zero.
+            ValueError: one of them is no number above zero.
         """
-        values = {}
-        for field, variable in (("num_bytes", "VITA_CLIP_DOWNLOAD_BYTES"), ("seconds", "VITA_CLIP_DOWNLOAD_SECONDS")):
-            text = os.environ.get(variable, "").strip()
-            if text and not re.fullmatch("0*[1-9][0-9]{,17}", text):
-                raise ValueError(f"the environment variable {variable} is {text!r}, expected a whole number above 0")
-            if text:
-                values[field] = int(text)
-        return cls(**values)
+        return cls(
+            num_bytes=int(number_of_environment("VITA_CLIP_DOWNLOAD_BYTES", cls.num_bytes)),
+            seconds=number_of_environment("VITA_CLIP_DOWNLOAD_SECONDS", cls.seconds),
+        )
 
 
 class VideoFile:
@@ -463,3 +459,17 @@ def _printable(text: str) -> str:
     """In one line, with escapes for what a terminal cannot show, and cut if it is no name but content."""
     text = text if len(text) <= _LONGEST_NAME else f"{text[:80]}... ({len(text)} characters)"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def number_of_environment(name: str, default: float) -> float:
+    """A limit that a variable of the environment sets: a number above zero, `default` if it is not there."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"the environment variable {name} is {text!r}, expected a number above 0")
+    return number

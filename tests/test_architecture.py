@@ -27,6 +27,7 @@ MODELING_ORDER = (
     "checkpoint",
     "adapters",
     "video_source",
+    "video_container",
     "video_decoding",
     "video_reading",
     "video_processing",

@@ -204,9 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
         render(found, options.render)
     faults = [record for record in found if record["result"] not in FINE]
     if faults:
-        print(
-            f"{len(faults)} faults; limits: {options.seconds:g} s, {GROWTH_MB} MB. Their inputs: {options.out}/faults"
-        )
+        print(f"{len(faults)} faults (limits: {options.seconds:g} s, {GROWTH_MB} MB); inputs in {options.out}/faults")
     return 1 if faults else 0
 
 
