@@ -1,5 +1,6 @@
 """Where a video comes from: a path, a URL, bytes or a file object becomes one file that a decoder may open."""
 
+import io
 import ipaddress
 import os
 import re
@@ -12,7 +13,6 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, BinaryIO
 from urllib.request import url2pathname
 
@@ -41,7 +41,7 @@ _SOUND = re.compile(rb"ID3|fLaC|\xff[\xf1-\xfb]|#!AMR|FORM|RIFF....WAVE", re.DOT
 _IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
 # What ffmpeg looks for at the beginning or line by line.
 _NAMES_FURTHER_FILES = re.compile(
-    rb"\A\W*(?:EXTM3U|ffconcat|FFMETADATA|playlist|reference|VobSub|asx|smil|MPD|SmoothStreamingMedia|AssetMap)\b"
+    rb"\A\W*(?:EXTM3U|ffconcat|FFMETADATA|playlist|reference|VobSub|asx|smil|MPD|SmoothStreamingMedia|AssetMap)(?![a-z])"
     rb"|^c=IN IP|^v=0\r?$|<MPD[\s>]|xspf\.org",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -69,11 +69,6 @@ class DownloadLimits:
     seconds: float = 600.0
     connect_seconds: float = 30.0
     redirects: int = 10
-
-    @property
-    def too_large(self) -> str:
-        """The error of a larger file, after its name."""
-        return f"is larger than the {self.num_bytes:,} bytes; VITA_CLIP_DOWNLOAD_BYTES sets another limit"
 
     @classmethod
     def from_environment(cls) -> "DownloadLimits":
@@ -148,14 +143,14 @@ def locate_video(
     """
     limits = limits or DownloadLimits.from_environment()
     if isinstance(source, (bytes, bytearray, memoryview)):
-        content = bytes(source) if isinstance(source, memoryview) else source
-        video = _store(f"<{len(content)} bytes>", (chunk for chunk in [content]))
+        content = bytes(source)
+        video = _store(f"<{len(content)} bytes>", _chunks_of(io.BytesIO(content)), len(content))
     elif isinstance(source, (str, os.PathLike)):
-        video = _locate_name(os.fsdecode(source), allow_private, limits or DownloadLimits.from_environment())
+        video = _locate_name(os.fsdecode(source), allow_private, limits)
     elif hasattr(source, "read"):
         name = getattr(source, "name", None)
         name = _printable(name) if isinstance(name, str) else f"<{type(source).__name__}>"
-        video = _store(name, _read(name, source, limits or DownloadLimits.from_environment()))
+        video = _store(name, _read(name, source), limits.num_bytes)
     else:
         raise ValueError(
             "a video is given as a path, an http(s) URL, bytes or a binary file object, "
@@ -175,7 +170,7 @@ def _locate_name(source: str, allow_private: bool, limits: DownloadLimits) -> Vi
         return _open(_printable(source), source)
     name = _printable(_USER_AND_PASSWORD.sub(r"\1", source))
     if scheme in ("http", "https"):
-        return _store(name, _download(name, source, allow_private, limits))
+        return _store(name, _download(name, source, allow_private, limits), limits.num_bytes)
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host.lower() not in ("", "localhost"):
@@ -211,30 +206,37 @@ def _open(name: str, path: str) -> VideoFile:
         return VideoFile(name, head, file=file)
     with file:
         file.seek(0)
-        return _store(name, (chunk for chunk in iter(partial(file.read, _CHUNK_SIZE), b"")))
+        return _store(name, _chunks_of(file), os.path.getsize(path))
 
 
-def _store(name: str, chunks: Generator[bytes | bytearray, None, None]) -> VideoFile:
-    """Write all chunks to a temporary file."""
-    with closing(chunks):
-        video = None
-        try:
-            file = _temporary_file()
-            video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
-            for chunk in chunks:
-                file.write(chunk)
-            file.seek(0)
-            video.head = file.read(_HEAD_SIZE)
-        except OSError as error:
-            if video is not None:
-                video.close()
-            if isinstance(error, VideoReadError):
-                raise
-            cause = error.strerror or error
-            raise VideoReadError(
-                f"{name}: cannot be stored in a temporary file ({cause}); TMPDIR names another folder for it"
-            ) from error
-    return video
+def _store(name: str, chunks: Generator[Any, None, None], max_bytes: int) -> VideoFile:
+    """Write all chunks to a temporary file, each as it comes."""
+    video, size = None, 0
+    try:
+        file = _temporary_file()
+        video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
+        for chunk in chunks:
+            size += len(chunk)
+            if size > max_bytes:
+                raise VideoReadError(f"{name}: {_too_large(max_bytes)}")
+            file.write(chunk)
+        file.seek(0)
+        video.head = file.read(_HEAD_SIZE)
+        return video
+    except OSError as error:
+        if video is not None:
+            video.close()
+        if isinstance(error, VideoReadError):
+            raise
+        raise VideoReadError(
+            f"{name}: cannot be stored in a temporary file ({error.strerror or error}); TMPDIR names another folder"
+        ) from error
+    finally:
+        chunks.close()  # ends a download
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"is larger than {max_bytes:,} bytes; VITA_CLIP_DOWNLOAD_BYTES sets another limit"
 
 
 def _temporary_file() -> Any:
@@ -265,25 +267,26 @@ def _discard(path: str | None, file: Any) -> None:
             os.unlink(path)
 
 
-def _read(name: str, file: Any, limits: DownloadLimits) -> Generator[bytes, None, None]:
+def _chunks_of(file: Any) -> Generator[Any, None, None]:
+    while chunk := file.read(_CHUNK_SIZE):
+        yield chunk
+
+
+def _read(name: str, file: Any) -> Generator[bytes, None, None]:
     """The content of a file object, from its start."""
-    size = 0
     try:
         if getattr(file, "seekable", lambda: False)():
             file.seek(0)
-        while chunk := file.read(_CHUNK_SIZE):
+        for chunk in _chunks_of(file):
             if not isinstance(chunk, bytes):
-                break
-            size += len(chunk)
-            if size > limits.num_bytes:
-                raise VideoReadError(f"{name}: {limits.too_large}")
+                raise VideoReadError(
+                    f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')"
+                )
             yield chunk
-    except VideoReadError:
-        raise
     except (OSError, ValueError) as error:
+        if isinstance(error, VideoReadError):
+            raise
         raise VideoReadError(f"{name}: cannot be read ({error})") from error
-    if not isinstance(chunk, bytes):
-        raise VideoReadError(f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')")
 
 
 # ---- downloads ----
@@ -366,37 +369,37 @@ def _is_public(address: str) -> bool:
 
 
 def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) -> Generator[bytes, None, None]:
-    size = 0
-    client = httpx.Client(
-        transport=None if allow_private else _PublicTransport(),
-        trust_env=allow_private,  # a proxy would connect for us, without judging
-        headers={"Accept-Encoding": "identity"},
-    )
-    with _Watch(limits.seconds) as watch, client:
+    with _Watch(limits.seconds) as watch:
         try:
-            with closing(_respond(client, url, watch, limits)) as response:
+            client = httpx.Client(
+                transport=None if allow_private else _PublicTransport(),
+                trust_env=allow_private,  # a proxy would connect for us, without judging
+                headers={"Accept-Encoding": "identity"},
+            )
+            with client, closing(_respond(client, url, watch, limits)) as response:
                 if int(response.headers.get("content-length", 0)) > limits.num_bytes:
-                    raise VideoReadError(f"{name}: {limits.too_large}")
+                    raise VideoReadError(f"{name}: {_too_large(limits.num_bytes)}")
                 for chunk in _decode(response):
-                    size += len(chunk)
-                    if size > limits.num_bytes:
-                        raise VideoReadError(f"{name}: {limits.too_large}")
                     if not watch.seconds_left:
                         raise httpx.ReadTimeout("time is up")
                     yield chunk
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, zlib.error) as error:
+        except VideoReadError:
+            raise
+        # The last three: an odd proxy or file of certificates in the environment.
+        except (httpx.HTTPError, httpx.InvalidURL, zlib.error, ValueError, OSError, ImportError) as error:
             cause = str(error).partition("\n")[0] or type(error).__name__
             if not watch.seconds_left:
                 cause = f"it takes longer than {limits.seconds:g} s; VITA_CLIP_DOWNLOAD_SECONDS sets another limit"
-            raise VideoReadError(f"{name}: download failed ({_printable(cause)})") from error
+            cause = _printable(_USER_AND_PASSWORD.sub(r"\1", cause))
+            raise VideoReadError(f"{name}: download failed ({cause})") from error
 
 
 def _respond(client: httpx.Client, url: str, watch: _Watch, limits: DownloadLimits) -> httpx.Response:
     """The answer after all redirects, its body not read yet."""
     request = client.build_request("GET", url)
     for _ in range(limits.redirects + 1):
-        if request.url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol(f"redirected to {request.url.scheme}, expected http or https")
+        if request.url.scheme not in ("http", "https") or not request.url.host:
+            raise httpx.UnsupportedProtocol(f"leads to {request.url}, expected an http or https address with a host")
         timeout = httpx.Timeout(max(min(limits.connect_seconds, watch.seconds_left), 1e-3))
         request.extensions = {**request.extensions, "timeout": timeout.as_dict(), "trace": watch.note}
         response = client.send(request, stream=True)
@@ -435,9 +438,7 @@ def _reason_to_refuse(head: bytes) -> str | None:
     if not head:
         return "is empty (0 bytes)"
     if _NAMES_FURTHER_FILES.search(head.partition(b"\0")[0]):
-        return (
-            f"is a playlist or script that names further files (it starts with {head[:20]!r}); expected a video file"
-        )
+        return f"is a playlist or script that names further files, expected a video (it starts with {head[:20]!r})"
     if _VIDEO.match(head) or _is_transport_stream(head):
         return None
     if _SOUND.match(head):
@@ -450,11 +451,8 @@ def _reason_to_refuse(head: bytes) -> str | None:
 
 def _is_transport_stream(head: bytes) -> bool:
     """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
-    return any(
-        head[start : start + 4 * length + 1 : length] == b"GGGGG"
-        for length in (188, 192, 204)
-        for start in range(length)
-    )
+    starts = ((start, length) for length in (188, 192, 204) for start in range(length))
+    return any(head[start : start + 4 * length + 1 : length] == b"GGGGG" for start, length in starts)
 
 
 def _printable(text: str) -> str:
@@ -464,6 +462,7 @@ def _printable(text: str) -> str:
 
 
 def number_of_environment(name: str, default: float) -> float:
+    """A limit that a variable of the environment sets: a number above zero, `default` if it is not there."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default

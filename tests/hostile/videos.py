@@ -2,7 +2,7 @@
 Intact videos of many kinds, each compared frame by frame with PyAV's: container x codec x B-frames x frame rate x size
 x rotation x variable rate x cut by copying.
 
-    python -m videos --seed 0 --count 200 --folder FOLDER      (from this folder)
+    PYTHONPATH=tests python -m hostile.videos --seed 0 --count 200 --folder FOLDER
 
 prints one line a video and a table; the exit status is 1 if a frame was wrong or too many videos were refused.
 """
