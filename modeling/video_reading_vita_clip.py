@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers.video_utils import VideoMetadata
 
-from .video_container_vita_clip import look_into
+from .video_container_vita_clip import look_into, reason_not_opened
 from .video_decoding_vita_clip import PROGRAM
 from .video_source_vita_clip import VideoFile, VideoReadError, VideoSource, locate_video, number_of_environment
 from .video_source_vita_clip import is_video_source as is_source_of_file
@@ -248,12 +248,8 @@ class _DecordFrames:
     def __init__(self, file: VideoFile, num_threads: int):
         self._file = file
         max_pixels = number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS)
-        self._request = {
-            "reader": uuid.uuid4().hex,
-            "num_threads": num_threads,
-            "max_pixels": max_pixels,
-            "container": asdict(look_into(file.path, file.head)),
-        }
+        self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        self._options = {"num_threads": num_threads, "max_pixels": max_pixels, "container": asdict(self._container)}
         reply, process = self._ask("opening it")
         self.num_frames, self.height, self.width = reply["num_frames"], reply["height"], reply["width"]
         self.fps: float | None = reply["fps"]
@@ -273,15 +269,17 @@ class _DecordFrames:
     def _ask(self, activity: str, **request: Any) -> "tuple[dict[str, Any], _DecoderProcess]":
         process = _decoder_of_this_thread()
         try:
-            size = os.path.getsize(self._file.path)
-            reply = process.ask(
-                {**self._request, "path": self._file.path, **request},
-                _STALLED_SECONDS + size / _SLOWEST_BYTES_PER_SECOND,
-            )
+            path = self._file.path
+            seconds = _STALLED_SECONDS + os.path.getsize(path) / _SLOWEST_BYTES_PER_SECOND
+            file = {"path": path, **self._options}
+            reply = process.ask({"reader": self._reader, "file": file, **request}, seconds)
         except OSError as error:
             raise VideoReadError(f"{self._file.name}: {error.strerror or error}") from error
         except _DecoderEndedError as error:
             raise VideoReadError(f"{self._file.name}: the decoder {error} while {activity}") from error
+        if "not_opened" in reply:
+            cause = reason_not_opened(reply["not_opened"], self._container.kind)
+            raise VideoReadError(f"{self._file.name}: {cause}")
         if "error" in reply:
             raise VideoReadError(f"{self._file.name}: {reply['error']}")
         return reply, process

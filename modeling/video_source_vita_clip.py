@@ -369,21 +369,24 @@ def _is_public(address: str) -> bool:
 
 
 def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) -> Generator[bytes, None, None]:
-    client = httpx.Client(
-        transport=None if allow_private else _PublicTransport(),
-        trust_env=allow_private,  # a proxy would connect for us, without judging
-        headers={"Accept-Encoding": "identity"},
-    )
-    with _Watch(limits.seconds) as watch, client:
+    with _Watch(limits.seconds) as watch:
         try:
-            with closing(_respond(client, url, watch, limits)) as response:
+            client = httpx.Client(
+                transport=None if allow_private else _PublicTransport(),
+                trust_env=allow_private,  # a proxy would connect for us, without judging
+                headers={"Accept-Encoding": "identity"},
+            )
+            with client, closing(_respond(client, url, watch, limits)) as response:
                 if int(response.headers.get("content-length", 0)) > limits.num_bytes:
                     raise VideoReadError(f"{name}: {_too_large(limits.num_bytes)}")
                 for chunk in _decode(response):
                     if not watch.seconds_left:
                         raise httpx.ReadTimeout("time is up")
                     yield chunk
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, zlib.error) as error:
+        except VideoReadError:
+            raise
+        # The last three: an odd proxy or file of certificates in the environment.
+        except (httpx.HTTPError, httpx.InvalidURL, zlib.error, ValueError, OSError, ImportError) as error:
             cause = str(error).partition("\n")[0] or type(error).__name__
             if not watch.seconds_left:
                 cause = f"it takes longer than {limits.seconds:g} s; VITA_CLIP_DOWNLOAD_SECONDS sets another limit"
@@ -435,9 +438,7 @@ def _reason_to_refuse(head: bytes) -> str | None:
     if not head:
         return "is empty (0 bytes)"
     if _NAMES_FURTHER_FILES.search(head.partition(b"\0")[0]):
-        return (
-            f"is a playlist or script that names further files (it starts with {head[:20]!r}); expected a video file"
-        )
+        return f"is a playlist or script that names further files, expected a video (it starts with {head[:20]!r})"
     if _VIDEO.match(head) or _is_transport_stream(head):
         return None
     if _SOUND.match(head):
@@ -450,11 +451,8 @@ def _reason_to_refuse(head: bytes) -> str | None:
 
 def _is_transport_stream(head: bytes) -> bool:
     """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
-    return any(
-        head[start : start + 4 * length + 1 : length] == b"GGGGG"
-        for length in (188, 192, 204)
-        for start in range(length)
-    )
+    starts = ((start, length) for length in (188, 192, 204) for start in range(length))
+    return any(head[start : start + 4 * length + 1 : length] == b"GGGGG" for start, length in starts)
 
 
 def _printable(text: str) -> str:

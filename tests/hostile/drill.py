@@ -65,7 +65,15 @@ def inputs(kind: str, seed: int, bases: Path, shared: Path | None):
         yield lambda number, folder: module.input_of(number, seed, made, folder)
 
 
-def run(kind: str, numbers: Iterable[int], seed: int, out: Path, shared: Path | None, shard: str) -> None:
+def run(
+    kind: str,
+    numbers: Iterable[int],
+    seed: int,
+    out: Path,
+    shared: Path | None,
+    shard: str = "0/1",
+    seconds: float = SECONDS,
+) -> None:
     """Try these inputs, each once, and add a line for each to `out/KIND-SEED-SHARD.jsonl`."""
     done = {record["number"] for record in records(out, kind) if record["seed"] == seed}
     numbers = [number for number in numbers if number not in done]
@@ -79,7 +87,7 @@ def run(kind: str, numbers: Iterable[int], seed: int, out: Path, shared: Path | 
             with tempfile.TemporaryDirectory(prefix="drill_") as name:
                 folder = Path(name)
                 call, mark, what, must_refuse = make(number, folder)
-                outcome = asdict(attempt(call, mark, folder, must_refuse, twin_mb))
+                outcome = asdict(attempt(call, mark, folder, must_refuse, twin_mb, seconds))
                 if (folder / "canary").exists():
                     outcome["result"] = "execution"
                 _keep(folder, out / "faults" / f"{kind}-{seed}-{number}", outcome["result"])
@@ -177,6 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shard", default="0/1", help="I/N: every N-th input, from the I-th (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/drill"), help="folder (default: %(default)s)")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="its data/videos are damaged, too")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="a longer attempt hangs (default: %(default)g)")
     parser.add_argument("--render", type=Path, help="page to put the table into")
     options = parser.parse_args(arguments)
     unknown = set(options.kinds) - set(COUNTS)
@@ -187,14 +196,15 @@ def main(arguments: list[str] | None = None) -> int:
     shared = options.shared if (options.shared / "data/videos").is_dir() else None
     for kind in options.kinds or COUNTS:
         numbers = range(shard, options.count or COUNTS[kind], shards)
-        run(kind, numbers, options.seed, options.out.resolve(), shared and shared.resolve(), options.shard)
+        places = (options.out.resolve(), shared and shared.resolve())
+        run(kind, numbers, options.seed, *places, options.shard, options.seconds)
     found = records(options.out)
     print(table(found))
     if options.render:
         render(found, options.render)
     faults = [record for record in found if record["result"] not in FINE]
     if faults:
-        print(f"{len(faults)} faults; limits: {SECONDS:g} s, {GROWTH_MB} MB. Their inputs: {options.out}/faults")
+        print(f"{len(faults)} faults (limits: {options.seconds:g} s, {GROWTH_MB} MB); inputs in {options.out}/faults")
     return 1 if faults else 0
 
 

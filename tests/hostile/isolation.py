@@ -39,7 +39,12 @@ class Outcome:
 
 
 def attempt(
-    function: Callable[[], str], name: str, folder: Path, must_refuse: bool = False, twin_mb: int = 0
+    function: Callable[[], str],
+    name: str,
+    folder: Path,
+    must_refuse: bool = False,
+    twin_mb: int = 0,
+    seconds: float = SECONDS,
 ) -> Outcome:
     """
     Call `function` in a fork of this process, with `folder` as its working directory.
@@ -49,13 +54,14 @@ def attempt(
             refusal.
         must_refuse: whether reading it is a fault.
         twin_mb: growth of an honest input.
+        seconds: an attempt that takes longer hangs.
     """
     report, printed = folder / "report.json", folder / "printed.txt"
     start = time.monotonic()
     child = os.fork()
     if child == 0:
         _run(function, name, folder, report, printed)
-    end, own_mb, others_mb, cause = start + SECONDS, 0.0, 0.0, None
+    end, own_mb, others_mb, cause = start + seconds, 0.0, 0.0, None
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -70,7 +76,7 @@ def attempt(
             _, status = os.waitpid(child, 0)
             break
         time.sleep(_POLL_SECONDS)
-    seconds = time.monotonic() - start
+    took = time.monotonic() - start
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # whatever it started
     said = printed.read_text(errors="replace")[-300:] if printed.exists() else ""
@@ -79,15 +85,15 @@ def attempt(
         own_mb, others_mb = own["own_mb"], max(others_mb, own["others_mb"])
     growth = max(0, int(own_mb + others_mb - twin_mb))
     if cause is not None:
-        return Outcome(cause, said, seconds, growth)
+        return Outcome(cause, said, took, growth)
     if own is None:
-        return Outcome("crash", f"{_cause_of_death(status)}; {said}", seconds, growth)
+        return Outcome("crash", f"{_cause_of_death(status)}; {said}", took, growth)
     result = own["result"]
     if growth > GROWTH_MB:
         result = "growth"
     elif result == "read" and must_refuse:
         result = "accepted"
-    return Outcome(result, own["message"], seconds, growth)
+    return Outcome(result, own["message"], took, growth)
 
 
 def _run(function: Callable[[], str], name: str, folder: Path, report: Path, printed: Path) -> None:

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import av
 import pytest
 from hostile.answers import VIDEO, Server
+from toy_checkpoint import write_rising_video
 from vita_clip_hf.modeling import video_source_vita_clip as video_source
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader
 from vita_clip_hf.modeling.video_source_vita_clip import DownloadLimits, VideoReadError, is_video_source, locate_video
 
 SMALL = DownloadLimits(num_bytes=100_000, seconds=1.0, connect_seconds=5.0, redirects=3)
@@ -310,8 +314,22 @@ def test_limits_are_raised_by_the_environment(server, monkeypatch):
     assert DownloadLimits.from_environment() == DownloadLimits(num_bytes=1_000_000, seconds=7)
     for value in ("0", "-1", "2 GB", "1e999", "nan"):
         monkeypatch.setenv("VITA_CLIP_DOWNLOAD_SECONDS", value)
-        with pytest.raises(ValueError, match=r"VITA_CLIP_DOWNLOAD_SECONDS is '.*', expected a whole number above 0"):
+        with pytest.raises(ValueError, match=r"VITA_CLIP_DOWNLOAD_SECONDS is '.*', expected a number above 0"):
             DownloadLimits.from_environment()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"ALL_PROXY": "bogus://host"}, {"ALL_PROXY": "socks5://host"}, {"SSL_CERT_FILE": "/absent.pem"}]
+)
+def test_an_odd_environment_is_an_error_of_the_download(server, environment, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with suppress(VideoReadError):
+        assert content_of(f"{server.url}/video") == VIDEO
+    with pytest.raises(VideoReadError, match=r"http://host\.invalid/: download failed \("):
+        locate_video("http://host.invalid/", limits=SMALL)
 
 
 # ---- addresses ----
@@ -480,3 +498,32 @@ def test_what_is_no_video_is_refused_by_its_first_bytes(content, cause):
 def test_containers_of_videos_pass(head):
     content = head + b"\x80" * 3000
     assert content_of(content) == content
+
+
+def with_track_elsewhere(movie: bytes, target: Path) -> bytes:
+    """A MOV whose track says, by an alias record, that its frames lie in another file."""
+    alias = bytearray(150)
+    alias[50 : 51 + len(target.name)] = bytes([len(target.name)]) + target.name.encode()
+    alias[130:134] = b"\0\1\0\1"  # levels up from the movie, and down to the target
+    path = str(target).encode() + b"\0" * (len(str(target)) % 2)
+    record = bytes(alias) + b"\0\2" + len(str(target)).to_bytes(2, "big") + path + b"\xff\xff\0\0"
+    entry = (12 + len(record)).to_bytes(4, "big") + b"alis" + bytes(4) + record
+    place = movie.index(b"url ") - 4
+    size = int.from_bytes(movie[place : place + 4], "big")
+    changed = bytearray(movie[:place] + entry + movie[place + size :])
+    for box in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        start = changed.rindex(box, 0, place) - 4
+        length = int.from_bytes(changed[start : start + 4], "big") + len(entry) - size
+        changed[start : start + 4] = length.to_bytes(4, "big")
+    return bytes(changed)
+
+
+def test_a_track_that_lies_in_another_file_is_not_followed(tmp_path):
+    target = write_rising_video(tmp_path / "target.mp4")
+    movie = tmp_path / "movie.mov"
+    movie.write_bytes(with_track_elsewhere(target.read_bytes(), target))
+    follow = {"enable_drefs": "1", "use_absolute_path": "1"}
+    with av.open(str(movie), options=follow) as container:
+        assert len(list(container.decode(video=0))) == 50  # who asks ffmpeg to follow it gets the other file's
+    with pytest.raises(VideoReadError, match=r"movie\.mov: "):
+        VideoReader(movie)
