@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -358,7 +358,7 @@ def _is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) -> Iterator[bytes]:
+def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) -> Generator[bytes, None, None]:
     with _Watch(limits.seconds) as watch:
         try:
             client = httpx.Client(
