@@ -1,4 +1,4 @@
-"""What the container of a video says before anything is decoded: its kind, its codecs, the size of its frames."""
+"""What a video's container says before anything is decoded: its kind, codecs and size, and why it is not opened."""
 
 import re
 import struct
@@ -53,9 +53,10 @@ def look_into(path: str, head: bytes) -> Container:
             are_frames = bool(codecs) and codecs <= _ONE_FRAME_PER_PACKET
             return Container("matroska", are_frames, bool(codecs), height, width)
         if head.startswith(b"RIFF"):
-            length = re.search(rb"strh.{4}vids.{28}(.{4})", head, re.DOTALL)
-            is_false = length is not None and int.from_bytes(length[1], "little") > file.seek(0, 2)
-            return Container("avi", promise=length.start(1) if length and is_false else 0)
+            stream = re.search(rb"strh.{4}vids(.{4}).{24}(.{4})", head, re.DOTALL)
+            is_false = stream is not None and int.from_bytes(stream[2], "little") > file.seek(0, 2)
+            are_frames = stream is not None and stream[1].upper() in (b"H264", b"X264", b"AVC1", b"HEVC", b"H265")
+            return Container("avi", are_frames, promise=stream.start(2) if stream and is_false else 0)
     if head.startswith(b"OggS"):
         return Container("ogg", has_video=b"theora" in head)
     sizes = (188, 192, 204)
@@ -87,3 +88,23 @@ def _movie_box(file: BinaryIO) -> bytes:
             return file.read(min(length, _LONGEST_HEADER))
         position += {0: size, 1: max(long_length, 16)}.get(length, max(length, 8))
     return b""
+
+
+def reason_not_opened(message: str, kind: str) -> str:
+    """Why decord does not open a file, from its message and the container's kind."""
+    if "cannot find video stream" in message:
+        return "has no video stream (sound only?)"
+    if "measure duration" in message:
+        # Raw H.264 and H.265 have no times, which MP4 makes up and Matroska does not.
+        return (
+            "decord finds neither its length nor the way back to its start; put it into another container: "
+            f"`ffmpeg -i FILE -c copy FILE.{'mp4' if kind == 'raw' else 'mkv'}`"
+        )
+    # The second message: ffmpeg found no picture that tells the pixel format.
+    if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
+        return "its video stream has no frames"
+    if kind == "mp4":
+        return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
+    if message.startswith("Error reading"):
+        return "is not a video, or is damaged from its first bytes on"
+    return f"cannot be opened ({message})"

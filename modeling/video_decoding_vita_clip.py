@@ -60,6 +60,10 @@ class DecodingError(Exception):
     """A file that cannot be opened, or a frame that cannot be decoded: the cause, without the file's name."""
 
 
+class NotOpenedError(DecodingError):
+    """decord's own words on a file that it does not open."""
+
+
 class FrameDecoder:
     """
     One file's frames by index. Frame i is the i-th that a decoder outputs when it plays the file from the start.
@@ -90,6 +94,7 @@ class FrameDecoder:
         self._folder: tempfile.TemporaryDirectory | None = None
         self._uri = ""
         self._decoder: Any = None
+        self._decoded: tuple[int, np.ndarray] | None = None
         self._kept: list[np.ndarray] = []
 
     def open(self) -> None:
@@ -100,6 +105,7 @@ class FrameDecoder:
         if self._num_packets == 1 and self._container["has_video"] is False:
             raise DecodingError("has no video stream (sound only; its one picture is cover art)")
         self._key_frames: list[int] = self._decoder.get_key_indices()
+        self._refuse_start_inside_a_group()
         fps = self._decoder.get_avg_fps()
         self.fps = fps if math.isfinite(fps) and fps > 0 else None
         self._num_hidden, self.times = self._read_times()
@@ -107,17 +113,15 @@ class FrameDecoder:
         self._can_skip = self._can_seek = self.times is not None and self._starts_with_first_packet()
         if not (self._can_skip and self._container["packets_are_frames"]):
             self._count_by_decoding()
-        first_frame = self.frame(0)
-        self.height, self.width = first_frame.shape[:2]
+        self.height, self.width = self.frame(0).shape[:2]
         self._check_size(self.height, self.width)
 
     @property
     def position(self) -> int:
         """The packet, in display order, that decord stands before. Another thread may ask, to see progress."""
         decoder = self._decoder  # held, if another thread restarts meanwhile
-        if decoder is None:
-            return 0
-        return _decord().get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")(decoder._handle)
+        position_of = _decord().get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
+        return 0 if decoder is None else position_of(decoder._handle)
 
     def frame(self, index: int) -> np.ndarray:
         """uint8 RGB of shape `(height, width, 3)`; `index` lies in `[0, num_frames)`."""
@@ -159,20 +163,18 @@ class FrameDecoder:
         """Open the file (again), with the decoder before its first frame."""
         self._decoder = self._open()
         self._offset = 0
-        self._decoded: tuple[int, np.ndarray] | None = None
+        self._decoded = None
 
     def _open(self) -> Any:
         """Opened by its path or through one of the lists; what works the first time is kept."""
         uris = [self._uri] if self._uri else self._ways_to_open()
         for uri in uris:
+            self._uri = uri
             try:
-                decoder = _decord().VideoReader(uri, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
-            except (*_errors(), AssertionError) as error:  # noqa: PERF203
+                return _decord().VideoReader(uri, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
+            except _errors() as error:
                 if uri == uris[-1] or "measure duration" not in str(error):
-                    raise DecodingError(_reason_not_opened(str(error), self._container["kind"])) from error
-            else:
-                self._uri = uri
-                return decoder
+                    raise NotOpenedError(_text_of(str(error))) from error
         raise AssertionError("unreachable")
 
     def _ways_to_open(self) -> list[str]:
@@ -187,6 +189,15 @@ class FrameDecoder:
         # ffmpeg's own way to the first frame of a transport stream leads to a later one.
         first = lists["segments.m3u8"] if self._container["kind"] == "ts" else self._path
         return [first, lists["parts.ffconcat"]]
+
+    def _refuse_start_inside_a_group(self) -> None:
+        # H.264 and its like show nothing before the first key frame. Others do, and decord cannot get back to there.
+        is_certain = self._container["packets_are_frames"] or self._container["kind"] not in ("matroska", "avi")
+        if not is_certain and self._key_frames[:1] != [0]:
+            raise DecodingError(
+                "starts inside a group of pictures, as a part that was cut out without encoding it anew; "
+                "mend it by `ffmpeg -i FILE FILE.mp4`"
+            )
 
     def _check_size(self, height: int, width: int) -> None:
         if height * width > self._max_pixels:
@@ -280,9 +291,7 @@ class FrameDecoder:
         if not (np.abs(times) < _NO_TIMESTAMP).all() or not (np.diff(times) > 0).all():
             return 0, None
         hidden = int((times < -_SMALLEST_FRAME_TIME).sum())
-        if hidden == len(times):
-            hidden = 0
-        if hidden and self._shows_first_packet():
+        if hidden == len(times) or (hidden and self._shows_first_packet()):
             hidden = 0
         return hidden, times[hidden:] - times[hidden]
 
@@ -291,11 +300,8 @@ class FrameDecoder:
         Whether the first frame that decord gives is the one that the first packet holds. It is not if, for example,
         the file was cut inside a group of pictures: packets before the first key frame show nothing.
         """
-        if self._key_frames[:1] != [0]:
-            return False
-        if self._num_hidden or self._num_packets == 1:
-            return True
-        return self._shows_first_packet()
+        is_known = self._num_hidden > 0 or self._num_packets == 1  # known already, or there is no way to try
+        return self._key_frames[:1] == [0] and (is_known or self._shows_first_packet())
 
     def _shows_first_packet(self) -> bool:
         with contextlib.suppress(*_errors()):
@@ -312,7 +318,7 @@ class FrameDecoder:
             count, is_damaged = self._attempt(self._play_to_end)
         except _errors() as error:
             if self._uri.endswith(".ffconcat"):
-                raise DecodingError(_to_be_mended(self._container["kind"])) from error
+                raise NotOpenedError("cannot measure duration or get back to the start") from error
             raise DecodingError(f"no frame of its video stream can be decoded ({_cause(error)})") from error
         self._restart()
         if is_damaged or count != self.num_frames:
@@ -373,47 +379,22 @@ def _load_decord() -> None:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    return (_decord().DECORDError, _decord().DECORDLimitReachedError, RuntimeError, StopIteration)
+    return (_decord().DECORDError, _decord().DECORDLimitReachedError, RuntimeError, StopIteration, AssertionError)
 
 
 def _is_end(error: BaseException) -> bool:
-    ends = isinstance(error, (StopIteration, _decord().DECORDLimitReachedError))
-    return ends or "Unable to handle EOF" in str(error)
+    return isinstance(error, (StopIteration, _decord().DECORDLimitReachedError)) or "handle EOF" in str(error)
 
 
 def _cause(error: BaseException) -> str:
     return "the stream ends" if _is_end(error) else _text_of(str(error))
 
 
-def _reason_not_opened(message: str, kind: str) -> str:
-    if "cannot find video stream" in message:
-        return "has no video stream (sound only?)"
-    if "measure duration" in message:
-        return _to_be_mended(kind)
-    # The second message: ffmpeg found no picture that tells the pixel format.
-    if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
-        return "its video stream has no frames"
-    if kind == "mp4":
-        return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
-    if message.startswith("Error reading"):
-        return "is not a video, or is damaged from its first bytes on"
-    return f"cannot be opened ({_text_of(message)})"
-
-
-def _to_be_mended(kind: str) -> str:
-    # Raw H.264 and H.265 have no times, which MP4 makes up and Matroska does not.
-    return (
-        "decord finds neither its length nor the way back to its start; put it into another container: "
-        f"`ffmpeg -i FILE -c copy FILE.{'mp4' if kind == 'raw' else 'mkv'}`"
-    )
-
-
 def _text_of(message: str) -> str:
     """decord's message without the time, source lines and return codes around it."""
-    words = re.sub(r".*\.cc:\d+:\s*", "", message.strip().splitlines()[0] if message.strip() else "unknown error")
-    return (
-        re.split(r"\(-?\d+ vs\. -?\d+\)\s*", words)[-1].removeprefix("Thread worker: ").rstrip(". ") or "unknown error"
-    )
+    first_line = (message.strip().splitlines() or [""])[0]
+    words = re.split(r"\(-?\d+ vs\. -?\d+\)\s*", re.sub(r".*\.cc:\d+:\s*", "", first_line))[-1]
+    return words.removeprefix("Thread worker: ").rstrip(". ") or "unknown error"
 
 
 def _without_padding(frame: Any) -> np.ndarray:
@@ -433,9 +414,6 @@ def _without_padding(frame: Any) -> np.ndarray:
 # ---- the process ----
 
 
-_OPENED_WITH = ("path", "num_threads", "max_pixels", "container")
-
-
 class _Server:
     """Answers requests, one a line, until the pipe they come through is closed or its other process is gone."""
 
@@ -450,9 +428,8 @@ class _Server:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         file = self._file(request)
         if "indices" not in request:
-            # What follows the frames' times in memory is of earlier use.
             if file.times is not None:
-                self._write(file.times)
+                self._mapped(file.times.nbytes)[: file.times.nbytes] = file.times.tobytes()
             reply = {"num_frames": file.num_frames, "height": file.height, "width": file.width, "fps": file.fps}
             return {**reply, "has_times": file.times is not None}
         size = file.height * file.width * 3
@@ -487,8 +464,8 @@ class _Server:
         if key not in self._files:
             while len(self._files) >= _OPEN_FILES:
                 del self._files[next(iter(self._files))]
-            _limit_memory(request["path"], request["max_pixels"])
-            file = self._current = FrameDecoder(**{name: request[name] for name in _OPENED_WITH})
+            _limit_memory(request["file"]["path"], request["file"]["max_pixels"])
+            file = self._current = FrameDecoder(**request["file"])
             file.open()
             self._files[key] = file
         self._current = self._files[key] = self._files.pop(key)  # the last one used
@@ -501,29 +478,27 @@ class _Server:
             self._memory = mmap.mmap(self._memory_file, 0)
         return self._memory
 
-    def _write(self, values: np.ndarray) -> None:
-        self._mapped(values.nbytes)[: values.nbytes] = values.tobytes()
+
+def _limit(name: str, most: int) -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        kind = getattr(resource, name)
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
 
 
 def _limit_memory(path: str, max_pixels: int) -> None:
     """Bound what the next file may add: its own size (decord reads ahead) and what frames of that size need."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/status") as status:
-            used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        most = used + os.path.getsize(path) + _BYTES_PER_PIXEL * max_pixels
-        resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
+        _limit("RLIMIT_DATA", used + os.path.getsize(path) + _BYTES_PER_PIXEL * max_pixels)
 
 
 def main(memory: int) -> None:
     """Serve standard input; what decord prints goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks, which may want more frames
-    with contextlib.suppress(ImportError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    _limit("RLIMIT_CORE", 0)
     replies = os.dup(1)
     os.dup2(2, 1)
     server = _Server(replies, memory)
@@ -537,6 +512,8 @@ def main(memory: int) -> None:
     for line in sys.stdin.buffer:
         try:
             reply = server.answer(json.loads(line))
+        except NotOpenedError as error:
+            reply = {"not_opened": str(error)}
         except DecodingError as error:
             reply = {"error": str(error)}
         except Exception as error:  # the process goes on, whatever a damaged file leads to

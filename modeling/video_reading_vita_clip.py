@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers.video_utils import VideoMetadata
 
-from .video_container_vita_clip import look_into
+from .video_container_vita_clip import look_into, reason_not_opened
 from .video_decoding_vita_clip import PROGRAM
 from .video_source_vita_clip import VideoFile, VideoReadError, VideoSource, locate_video, number_of_environment
 from .video_source_vita_clip import is_video_source as is_source_of_file
@@ -56,6 +56,7 @@ def read_video(
     *,
     num_threads: int = 1,
     backend: str = "decord",
+    allow_private: bool = True,
 ) -> tuple[torch.Tensor, VideoMetadata]:
     """
     Decode the frames that `choose_indices` picks, and no others.
@@ -64,7 +65,7 @@ def read_video(
     no bytes and no file objects, trusts the container's frame count, and returns wrong frames for some files.
 
     Args:
-        source, num_threads, backend: as in `VideoReader`.
+        source, num_threads, backend, allow_private: as in `VideoReader`.
         choose_indices: gets the file's metadata, returns frame indices in any order, repeats allowed. `None`: all.
 
     Returns:
@@ -74,7 +75,7 @@ def read_video(
         VideoReadError: see `VideoReader`.
         IndexError: an index outside `[0, number of frames)`.
     """
-    reader = VideoReader(source, num_threads=num_threads, backend=backend)
+    reader = VideoReader(source, num_threads=num_threads, backend=backend, allow_private=allow_private)
     metadata = reader.metadata
     indices = range(reader.num_frames) if choose_indices is None else choose_indices(metadata)
     metadata.frames_indices = [int(index) for index in indices]
@@ -110,6 +111,7 @@ class VideoReader:
         num_threads: decoder threads; 0 lets the codec choose. One is the right number for short clips read by several
             workers: starting threads costs more than they save.
         backend: "decord", or "torchcodec" if that is installed; it decodes in this process.
+        allow_private: whether a URL may lead to this machine or a private network, see `locate_video`.
 
     Attributes:
         name (`str`): the path or URL, or a description such as "<1024 bytes>"; every error starts with it.
@@ -122,7 +124,7 @@ class VideoReader:
             frames, larger frames than allowed; from `read_frames`, a frame that cannot be decoded.
     """
 
-    def __init__(self, source: Any, *, num_threads: int = 1, backend: str = "decord"):
+    def __init__(self, source: Any, *, num_threads: int = 1, backend: str = "decord", allow_private: bool = True):
         if num_threads < 0:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
         if backend not in ("decord", "torchcodec"):
@@ -131,7 +133,7 @@ class VideoReader:
         if _is_torchcodec_decoder(source):
             self.name, self._decoded = f"<{type(source).__name__}>", _TorchcodecFrames(source)
         else:
-            file = locate_video(source)
+            file = locate_video(source, allow_private=allow_private)
             self.name = file.name
             if backend == "torchcodec":
                 self._decoded = _TorchcodecFrames.open(file, num_threads)
@@ -248,12 +250,8 @@ class _DecordFrames:
     def __init__(self, file: VideoFile, num_threads: int):
         self._file = file
         max_pixels = int(number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS))
-        self._request = {
-            "reader": uuid.uuid4().hex,
-            "num_threads": num_threads,
-            "max_pixels": max_pixels,
-            "container": asdict(look_into(file.path, file.head)),
-        }
+        self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        self._options = {"num_threads": num_threads, "max_pixels": max_pixels, "container": asdict(self._container)}
         reply, process = self._ask("opening it")
         self.num_frames, self.height, self.width = reply["num_frames"], reply["height"], reply["width"]
         self.fps: float | None = reply["fps"]
@@ -273,15 +271,17 @@ class _DecordFrames:
     def _ask(self, activity: str, **request: Any) -> "tuple[dict[str, Any], _DecoderProcess]":
         process = _decoder_of_this_thread()
         try:
-            size = os.path.getsize(self._file.path)
-            reply = process.ask(
-                {**self._request, "path": self._file.path, **request},
-                _STALLED_SECONDS + size / _SLOWEST_BYTES_PER_SECOND,
-            )
+            path = self._file.path
+            seconds = _STALLED_SECONDS + os.path.getsize(path) / _SLOWEST_BYTES_PER_SECOND
+            file = {"path": path, **self._options}
+            reply = process.ask({"reader": self._reader, "file": file, **request}, seconds)
         except OSError as error:
             raise VideoReadError(f"{self._file.name}: {error.strerror or error}") from error
         except _DecoderEndedError as error:
             raise VideoReadError(f"{self._file.name}: the decoder {error} while {activity}") from error
+        if "not_opened" in reply:
+            cause = reason_not_opened(reply["not_opened"], self._container.kind)
+            raise VideoReadError(f"{self._file.name}: {cause}")
         if "error" in reply:
             raise VideoReadError(f"{self._file.name}: {reply['error']}")
         return reply, process

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_checkpoint import run_without_package, save_toy_checkpoint
 from vita_clip_hf.modeling import video_reading_vita_clip as reading
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError, read_video
 
@@ -100,14 +101,15 @@ def test_last_frame_after_a_jump_is_the_last(shared_dir, name):
         np.testing.assert_array_equal(frames[1], expected[40])
 
 
+FOLDER = Path(reading.__file__).parent
 JUMPS = """
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from vita_clip_hf.modeling import video_decoding_vita_clip as decoding
-from vita_clip_hf.modeling.video_container_vita_clip import look_into
+sys.path.insert(0, sys.argv[1])
+import video_decoding_vita_clip as decoding
+from video_container_vita_clip import look_into
 decoding._load_decord()
-path = sys.argv[1]
+path = sys.argv[2]
 with open(path, "rb") as file:
     container = look_into(path, file.read(4096))
 decoder = decoding.FrameDecoder(path, 1, 10**9, asdict(container))
@@ -121,12 +123,12 @@ print(jumps, decoder._can_skip)
 
 
 def test_frames_far_apart_are_reached_by_jumps(tmp_path):
-    assert run(JUMPS, write_bars(tmp_path / "video.mp4", 120, sc_threshold="0")) == "[60, 108] True\n"
+    assert run(JUMPS, FOLDER, write_bars(tmp_path / "video.mp4", 120, sc_threshold="0")) == "[60, 108] True\n"
 
 
 def test_files_without_times_are_played_and_never_jumped_in(tmp_path):
     path = write_bars(tmp_path / "video.avi", 120, codec="mpeg4", bf="2")
-    assert run(JUMPS, path) == "[] False\n"
+    assert run(JUMPS, FOLDER, path) == "[] False\n"
     assert numbers_of(VideoReader(path).read_frames([119, 3, 60])) == [119, 3, 60]
 
 
@@ -146,6 +148,31 @@ def test_what_decord_cannot_open_is_refused_with_the_command_that_mends_it(tmp_p
     path = write_bars(tmp_path / "raw.h264", 30)
     with pytest.raises(VideoReadError, match=r"raw\.h264: decord finds .*`ffmpeg -i FILE -c copy FILE\.mp4`"):
         VideoReader(path)
+
+
+def test_mpeg4_that_starts_inside_a_group_of_pictures_is_refused(tmp_path):
+    """PyAV shows its first frames, broken; decord cannot get back to them."""
+    with av.open(str(write_bars(tmp_path / "whole.mkv", 60, codec="mpeg4"))) as whole:
+        stream = whole.streams.video[0]
+        with av.open(str(tmp_path / "cut.mkv"), "w") as part:
+            copy = part.add_stream_from_template(stream)
+            for packet in [packet for packet in whole.demux(stream) if packet.dts is not None][5:]:
+                packet.stream = copy
+                part.mux(packet)
+    with pytest.raises(VideoReadError, match=r"cut\.mkv: starts inside a group of pictures"):
+        VideoReader(tmp_path / "cut.mkv")
+
+
+def test_file_written_to_a_pipe_is_counted_by_decoding(tmp_path):
+    """Its header promises 2**30 frames, for which decord would reserve memory."""
+    for number_of_b_frames in ("0", "2"):
+        path = write_bars(tmp_path / "piped.avi", 60, codec="mpeg4", bf=number_of_b_frames)
+        content = bytearray(path.read_bytes())
+        place = content.index(b"strh") + 40
+        content[place : place + 4] = (2**30).to_bytes(4, "little")
+        reader = VideoReader(content)
+        assert reader.num_frames == 60
+        assert numbers_of(reader.read_frames([59, 3])) == [59, 3]
 
 
 # ---- the process ----
@@ -358,6 +385,32 @@ def test_workers_of_a_data_loader_survive_damaged_bytes(shared_dir, bars):
     found = list(torch.utils.data.DataLoader(data, batch_size=None, num_workers=2))
     assert found == [frames_or_error(content) for content in data.contents]
     assert any("frames" in text for text in found)
+
+
+def test_code_beside_a_checkpoint_decodes_in_a_process_too(shared_dir, bars, tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from transformers import AutoVideoProcessor
+checkpoint, good, *damaged = sys.argv[1:]
+processor = AutoVideoProcessor.from_pretrained(checkpoint, trust_remote_code=True)
+for video in (good, *map(Path, damaged), *damaged):
+    try:
+        content = video.read_bytes() if isinstance(video, Path) else video
+        print(tuple(processor(content, return_tensors="pt").pixel_values.shape))
+    except OSError as error:
+        print(type(error).__name__, error)
+print(tuple(processor(good, return_tensors="pt").pixel_values.shape), "decord" in sys.modules)
+"""
+    checkpoint = save_toy_checkpoint(tmp_path / "checkpoint")
+    damaged = [shared_dir / "data/damaged" / name for name in DAMAGED[:2]]
+    lines = run_without_package(program, checkpoint, bars, *damaged, home=tmp_path / "home").splitlines()
+    assert lines[0].startswith("(1, ")
+    assert [line.partition(":")[0] for line in lines[1:3]] == [
+        f"VideoReadError <{path.stat().st_size} bytes>" for path in damaged
+    ]
+    assert [line.partition(":")[0] for line in lines[3:5]] == [f"VideoReadError {path}" for path in damaged]
+    assert lines[5] == f"{lines[0]} False"
 
 
 # ---- limits ----

@@ -17,7 +17,7 @@ import pytest
 from hostile.answers import VIDEO, Server
 from toy_checkpoint import write_rising_video
 from vita_clip_hf.modeling import video_source_vita_clip as video_source
-from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, read_video
 from vita_clip_hf.modeling.video_source_vita_clip import DownloadLimits, VideoReadError, is_video_source, locate_video
 
 SMALL = DownloadLimits(num_bytes=100_000, seconds=1.0, connect_seconds=5.0, redirects=3)
@@ -412,6 +412,13 @@ def test_a_redirect_to_a_private_address_is_refused(server, names_resolve, monke
     url = f"http://video.example:{server.server_port}/to"
     for target in ("http://inside.example/", "http://[::1]/", "http://127.2/", "//169.254.169.254/latest"):
         assert "is not a public address" in refusal_of(f"{url}/{target}", allow_private=False)
+
+
+def test_a_reader_asks_no_private_address_either(server):
+    url = f"{server.url}/video"
+    for read in (VideoReader, read_video):
+        with pytest.raises(VideoReadError, match="is not a public address"):
+            read(url, allow_private=False)
 
 
 def test_files_of_the_machine_are_not_opened_for_others(tmp_path):
