@@ -56,6 +56,7 @@ def read_video(
     *,
     num_threads: int = 1,
     backend: str = "decord",
+    allow_private: bool = True,
 ) -> tuple[torch.Tensor, VideoMetadata]:
     """
     Decode the frames that `choose_indices` picks, and no others.
@@ -64,7 +65,7 @@ def read_video(
     no bytes and no file objects, trusts the container's frame count, and returns wrong frames for some files.
 
     Args:
-        source, num_threads, backend: as in `VideoReader`.
+        source, num_threads, backend, allow_private: as in `VideoReader`.
         choose_indices: gets the file's metadata, returns frame indices in any order, repeats allowed. `None`: all.
 
     Returns:
@@ -74,7 +75,7 @@ def read_video(
         VideoReadError: see `VideoReader`.
         IndexError: an index outside `[0, number of frames)`.
     """
-    reader = VideoReader(source, num_threads=num_threads, backend=backend)
+    reader = VideoReader(source, num_threads=num_threads, backend=backend, allow_private=allow_private)
     metadata = reader.metadata
     indices = range(reader.num_frames) if choose_indices is None else choose_indices(metadata)
     metadata.frames_indices = [int(index) for index in indices]
@@ -110,6 +111,7 @@ class VideoReader:
         num_threads: decoder threads; 0 lets the codec choose. One is the right number for short clips read by several
             workers: starting threads costs more than they save.
         backend: "decord", or "torchcodec" if that is installed; it decodes in this process.
+        allow_private: whether a URL may lead to this machine or a private network, see `locate_video`.
 
     Attributes:
         name (`str`): the path or URL, or a description such as "<1024 bytes>"; every error starts with it.
@@ -122,7 +124,7 @@ class VideoReader:
             frames, larger frames than allowed; from `read_frames`, a frame that cannot be decoded.
     """
 
-    def __init__(self, source: Any, *, num_threads: int = 1, backend: str = "decord"):
+    def __init__(self, source: Any, *, num_threads: int = 1, backend: str = "decord", allow_private: bool = True):
         if num_threads < 0:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
         if backend not in ("decord", "torchcodec"):
@@ -131,7 +133,7 @@ class VideoReader:
         if _is_torchcodec_decoder(source):
             self.name, self._decoded = f"<{type(source).__name__}>", _TorchcodecFrames(source)
         else:
-            file = locate_video(source)
+            file = locate_video(source, allow_private=allow_private)
             self.name = file.name
             if backend == "torchcodec":
                 self._decoded = _TorchcodecFrames.open(file, num_threads)

@@ -1,6 +1,5 @@
 """Where a video comes from: a path, a URL, bytes or a file object becomes one file that a decoder may open."""
 
-import io
 import ipaddress
 import os
 import re
@@ -9,8 +8,7 @@ import tempfile
 import threading
 import time
 import weakref
-import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -38,7 +36,6 @@ _VIDEO = re.compile(
 )
 _READABLE = "MP4/MOV, Matroska/WebM, AVI, FLV, Ogg, MPEG, Windows media, MXF, IVF, Y4M, GIF, raw H.264/H.265"
 _SOUND = re.compile(rb"ID3|fLaC|\xff[\xf1-\xfb]|#!AMR|FORM|RIFF....WAVE", re.DOTALL)
-_IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|BM|II\*\0|MM\0\*|RIFF....WEBP", re.DOTALL)
 # What ffmpeg looks for at the beginning or line by line.
 _NAMES_FURTHER_FILES = re.compile(
     rb"\A\W*(?:EXTM3U|ffconcat|FFMETADATA|playlist|reference|VobSub|asx|smil|MPD|SmoothStreamingMedia|AssetMap)(?![a-z])"
@@ -59,7 +56,7 @@ class DownloadLimits:
     What a download may cost at most.
 
     Args:
-        num_bytes: of the file as it is stored, after decompression; of a file object, too. 2 GiB.
+        num_bytes: of the file, or of what a file object gives. 2 GiB.
         seconds: from the first connection to the last byte, redirects included.
         connect_seconds: for one connection, and between two parts of an answer.
         redirects: answers that name another URL.
@@ -144,7 +141,7 @@ def locate_video(
     limits = limits or DownloadLimits.from_environment()
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = bytes(source)
-        video = _store(f"<{len(content)} bytes>", _chunks_of(io.BytesIO(content)), len(content))
+        video = _store(f"<{len(content)} bytes>", [content], len(content))
     elif isinstance(source, (str, os.PathLike)):
         video = _locate_name(os.fsdecode(source), allow_private, limits)
     elif hasattr(source, "read"):
@@ -170,7 +167,8 @@ def _locate_name(source: str, allow_private: bool, limits: DownloadLimits) -> Vi
         return _open(_printable(source), source)
     name = _printable(_USER_AND_PASSWORD.sub(r"\1", source))
     if scheme in ("http", "https"):
-        return _store(name, _download(name, source, allow_private, limits), limits.num_bytes)
+        with closing(_download(name, source, allow_private, limits)) as chunks:
+            return _store(name, chunks, limits.num_bytes)
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host.lower() not in ("", "localhost"):
@@ -205,34 +203,31 @@ def _open(name: str, path: str) -> VideoFile:
     if _is_reachable(file):
         return VideoFile(name, head, file=file)
     with file:
-        file.seek(0)
-        return _store(name, _chunks_of(file), os.path.getsize(path))
+        return _store(name, _read(name, file), os.path.getsize(path))
 
 
-def _store(name: str, chunks: Generator[Any, None, None], max_bytes: int) -> VideoFile:
+def _store(name: str, chunks: Iterable[bytes | bytearray], max_bytes: int) -> VideoFile:
     """Write all chunks to a temporary file, each as it comes."""
-    video, size = None, 0
     try:
         file = _temporary_file()
         video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
-        for chunk in chunks:
-            size += len(chunk)
-            if size > max_bytes:
-                raise VideoReadError(f"{name}: {_too_large(max_bytes)}")
-            file.write(chunk)
-        file.seek(0)
-        video.head = file.read(_HEAD_SIZE)
-        return video
-    except OSError as error:
-        if video is not None:
+        try:
+            for chunk in chunks:
+                if file.tell() + len(chunk) > max_bytes:
+                    raise VideoReadError(f"{name}: {_too_large(max_bytes)}")
+                file.write(chunk)
+            file.seek(0)
+            video.head = file.read(_HEAD_SIZE)
+        except BaseException:
             video.close()
-        if isinstance(error, VideoReadError):
             raise
+        return video
+    except VideoReadError:
+        raise
+    except OSError as error:
         raise VideoReadError(
             f"{name}: cannot be stored in a temporary file ({error.strerror or error}); TMPDIR names another folder"
         ) from error
-    finally:
-        chunks.close()  # ends a download
 
 
 def _too_large(max_bytes: int) -> str:
@@ -267,25 +262,20 @@ def _discard(path: str | None, file: Any) -> None:
             os.unlink(path)
 
 
-def _chunks_of(file: Any) -> Generator[Any, None, None]:
-    while chunk := file.read(_CHUNK_SIZE):
-        yield chunk
-
-
-def _read(name: str, file: Any) -> Generator[bytes, None, None]:
+def _read(name: str, file: Any) -> Iterator[bytes]:
     """The content of a file object, from its start."""
     try:
         if getattr(file, "seekable", lambda: False)():
             file.seek(0)
-        for chunk in _chunks_of(file):
+        while chunk := file.read(_CHUNK_SIZE):
             if not isinstance(chunk, bytes):
-                raise VideoReadError(
-                    f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')"
-                )
+                raise TypeError
             yield chunk
+    except TypeError as error:
+        raise VideoReadError(
+            f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')"
+        ) from error
     except (OSError, ValueError) as error:
-        if isinstance(error, VideoReadError):
-            raise
         raise VideoReadError(f"{name}: cannot be read ({error})") from error
 
 
@@ -379,14 +369,14 @@ def _download(name: str, url: str, allow_private: bool, limits: DownloadLimits) 
             with client, closing(_respond(client, url, watch, limits)) as response:
                 if int(response.headers.get("content-length", 0)) > limits.num_bytes:
                     raise VideoReadError(f"{name}: {_too_large(limits.num_bytes)}")
-                for chunk in _decode(response):
+                for chunk in response.iter_raw():
                     if not watch.seconds_left:
                         raise httpx.ReadTimeout("time is up")
                     yield chunk
         except VideoReadError:
             raise
         # The last three: an odd proxy or file of certificates in the environment.
-        except (httpx.HTTPError, httpx.InvalidURL, zlib.error, ValueError, OSError, ImportError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, ImportError) as error:
             cause = str(error).partition("\n")[0] or type(error).__name__
             if not watch.seconds_left:
                 cause = f"it takes longer than {limits.seconds:g} s; VITA_CLIP_DOWNLOAD_SECONDS sets another limit"
@@ -404,30 +394,15 @@ def _respond(client: httpx.Client, url: str, watch: _Watch, limits: DownloadLimi
         request.extensions = {**request.extensions, "timeout": timeout.as_dict(), "trace": watch.note}
         response = client.send(request, stream=True)
         if response.is_success:
+            coding = response.headers.get("content-encoding", "identity")
+            if coding != "identity":  # a little of it may unpack to anything
+                raise httpx.DecodingError(f"the answer is packed ({coding}), though the file as it is was asked for")
             return response
         response.close()
         if response.next_request is None:
             raise httpx.NetworkError(f"{response.status_code} {response.reason_phrase}")
         request = response.next_request
     raise httpx.TooManyRedirects(f"more than {limits.redirects} redirects")
-
-
-def _decode(response: httpx.Response) -> Iterator[bytes]:
-    """The body, unpacked in bounded steps if the server packs it although it was asked not to."""
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding == "identity":
-        yield from response.iter_raw()
-        return
-    if coding not in ("gzip", "deflate"):
-        raise httpx.DecodingError(f"the answer has the encoding {coding!r}, expected none or gzip")
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself which of both it is
-    for packed in response.iter_raw():
-        while packed and not decoder.eof:
-            yield decoder.decompress(packed, _CHUNK_SIZE)
-            packed = decoder.unconsumed_tail
-        if decoder.eof:
-            return
-    raise httpx.DecodingError("the packed answer ends too early")
 
 
 # ---- content ----
@@ -443,9 +418,8 @@ def _reason_to_refuse(head: bytes) -> str | None:
         return None
     if _SOUND.match(head):
         return "has no video stream (sound only)"
-    kind = "an image" if _IMAGE.match(head) else "text" if b"\0" not in head else None
-    if kind is not None:
-        return f"is not a video (it looks like {kind}; it starts with {head[:20]!r})"
+    if b"\0" not in head:
+        return f"is not a video (it looks like text; it starts with {head[:20]!r})"
     return f"is not a video, or is damaged from its first bytes {head[:8]!r} on; what is read: {_READABLE}"
 
 

@@ -60,19 +60,11 @@ class Answers(BaseHTTPRequestHandler):
     def answer_packed(self, coding):
         self.send(body={"gzip": gzip.compress, "deflate": zlib.compress}[coding](VIDEO), Content_Encoding=coding)
 
-    def answer_half_packed(self, _):
-        self.send(body=gzip.compress(VIDEO)[:-20], Content_Encoding="gzip")
-
     def answer_misnamed(self, coding):
         self.send(body=VIDEO, Content_Encoding=coding)
 
     def answer_bomb(self, _):
         self.send(body=gzip.compress(bytes(20_000_000)), Content_Encoding="gzip")
-
-    def answer_after_the_end(self, _):
-        self.send(Content_Length=None, Content_Encoding="gzip")
-        self.wfile.write(gzip.compress(VIDEO))
-        self.drip(b"x" * 1000, 0.01)
 
     def answer_announces(self, length):
         self.send(Content_Length=length)

@@ -8,10 +8,10 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 # A server may answer in these ways, and a video comes of it.
-READ = ("video", "hops/3", "packed/gzip", "packed/deflate", "after_the_end", "endless_redirect")
+READ = ("video", "hops/3", "endless_redirect")
 REFUSED = (
     *("empty", "page", "short", "reset", "nothing", "noise", "announces/3000000000", "announces/-1", "announces/many"),
-    *("endless", "bomb", "half_packed", "misnamed/gzip", "misnamed/br", "slow_body", "slow_header", "slow_chunk"),
+    *("endless", "bomb", "packed/gzip", "packed/deflate", "misnamed/br", "slow_body", "slow_header", "slow_chunk"),
     *("silence", "loop", "hops/9", "to/file:///etc/passwd", "to/ftp://host/a.mp4", "to/http://", "to/", "status/404"),
     *("status/500", "status/204", "status/403"),
 )

@@ -17,7 +17,7 @@ import pytest
 from hostile.answers import VIDEO, Server
 from toy_checkpoint import write_rising_video
 from vita_clip_hf.modeling import video_source_vita_clip as video_source
-from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, read_video
 from vita_clip_hf.modeling.video_source_vita_clip import DownloadLimits, VideoReadError, is_video_source, locate_video
 
 SMALL = DownloadLimits(num_bytes=100_000, seconds=1.0, connect_seconds=5.0, redirects=3)
@@ -254,11 +254,10 @@ def test_user_and_password_are_sent_and_not_shown(server):
         "announces/-1": "download failed (",
         "announces/many": "download failed (",
         "endless": "is larger than 100,000 bytes; VITA_CLIP_DOWNLOAD_BYTES sets another limit",
-        "bomb": "is larger than 100,000 bytes",
-        "half_packed": "download failed (the packed answer ends too early)",
-        "misnamed/gzip": "download failed (Error -3",
-        "misnamed/br": "download failed (the answer has the encoding 'br'",
-        "misnamed/gzip,gzip": "download failed (the answer has the encoding 'gzip,gzip'",
+        "bomb": "download failed (the answer is packed (gzip)",
+        "packed/gzip": "download failed (the answer is packed (gzip)",
+        "packed/deflate": "download failed (the answer is packed (deflate)",
+        "misnamed/br": "download failed (the answer is packed (br)",
         "slow_body": "download failed (it takes longer than 1 s; VITA_CLIP_DOWNLOAD_SECONDS",
         "slow_header": "download failed (it takes longer than 1 s",
         "slow_chunk": "download failed (it takes longer than 1 s",
@@ -280,15 +279,14 @@ def test_a_download_that_fails_says_why_and_in_time(server, path, cause):
     assert cause in message
 
 
-@pytest.mark.parametrize("path", ["packed/gzip", "packed/deflate", "after_the_end", "endless_redirect"])
-def test_a_server_that_does_more_than_asked_is_understood(server, path):
-    assert content_of(f"{server.url}/{path}", limits=SMALL) == VIDEO
+def test_the_body_of_a_redirect_is_not_read(server):
+    assert content_of(f"{server.url}/endless_redirect", limits=SMALL) == VIDEO
 
 
 def test_a_large_download_is_never_whole_in_memory(server, monkeypatch):
     written = []
     monkeypatch.setattr(video_source, "_temporary_file", lambda: Noting(written))
-    refusal_of(f"{server.url}/bomb", limits=DownloadLimits(num_bytes=10_000_000))
+    refusal_of(f"{server.url}/endless", limits=DownloadLimits(num_bytes=10_000_000, seconds=30))
     assert max(written) <= 1 << 20
     assert sum(written) > 5_000_000
 
@@ -302,7 +300,7 @@ class Noting(io.BytesIO):
 
     def write(self, chunk):
         self.written.append(len(chunk))
-        return len(chunk)
+        return super().write(chunk)
 
 
 def test_limits_are_raised_by_the_environment(server, monkeypatch):
@@ -416,6 +414,13 @@ def test_a_redirect_to_a_private_address_is_refused(server, names_resolve, monke
         assert "is not a public address" in refusal_of(f"{url}/{target}", allow_private=False)
 
 
+def test_a_reader_asks_no_private_address_either(server):
+    url = f"{server.url}/video"
+    for read in (VideoReader, read_video):
+        with pytest.raises(VideoReadError, match="is not a public address"):
+            read(url, allow_private=False)
+
+
 def test_files_of_the_machine_are_not_opened_for_others(tmp_path):
     (tmp_path / "video.mp4").write_bytes(VIDEO)
     assert "not opened for others" in refusal_of((tmp_path / "video.mp4").as_uri(), allow_private=False)
@@ -454,8 +459,8 @@ def test_playlists_and_scripts_are_refused(content, tmp_path):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "looks like an image"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), "looks like an image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is damaged from its first bytes b'\\x89PNG"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "is damaged from its first bytes"),
         (b"ID3\x04" + bytes(50), "has no video stream"),
         (b"RIFF\x24\0\0\0WAVEfmt " + bytes(50), "has no video stream"),
         (b"fLaC" + bytes(50), "has no video stream"),
