@@ -213,8 +213,11 @@ def prompt_shapes(file: Any, path: str | os.PathLike) -> dict[str, tuple[int, ..
 def check_finite(tensors: Mapping[str, torch.Tensor], source: str | os.PathLike) -> None:
     """Raises `ValueError` if a tensor in memory that holds plain floats has NaN or infinite values."""
     for name, tensor in tensors.items():
-        used = tensor.float().exp() if name == "logit_scale" and not tensor.is_meta else tensor
-        if not tensor.is_meta and not is_quantized(tensor) and not used.isfinite().all():
+        if tensor.is_meta or is_quantized(tensor):
+            continue
+        used = torch.stack([tensor, tensor.exp()]) if name == "logit_scale" else tensor
+        # The sum is finite if all values are; only otherwise are they searched.
+        if not used.sum(dtype=torch.float32).isfinite() and not used.isfinite().all():
             raise ValueError(f"{source}: {name} has NaN or infinite values, or becomes infinite.")
 
 

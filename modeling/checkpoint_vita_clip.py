@@ -56,7 +56,10 @@ PUSH_ARGUMENTS = (
     *("private", "token", "revision", "create_pr"),
 )
 # Of an earlier save into the same folder, whose files would be loaded beside or in place of the new ones.
-STALE_FILES = ("*_vita_clip.py", "adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*")
+STALE_FILES = (
+    *("*_vita_clip.py", "*_efficient_prompt.py"),
+    *("adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*"),
+)
 LOGIT_SCALE = "logit_scale"
 COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 

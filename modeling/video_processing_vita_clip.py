@@ -104,6 +104,7 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 # Names of other classes, and what the caller alone can choose.
 NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
 LONGEST_EDGE = 2**13  # pixels
+MOST_FRAMES = 2**16
 
 
 def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
@@ -117,6 +118,9 @@ def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
             np.isfinite(numbers).all() and numbers.size in (1, 3) and (key == "image_mean" or (numbers > 0).all())
         ):
             raise ValueError(f"{key} must be one finite number or three, found {own[key]!r:.100}")
+    for key in ("num_frames", "frame_stride", "num_temporal_views", "num_spatial_views"):
+        if isinstance(own.get(key), int) and own[key] > MOST_FRAMES:
+            raise ValueError(f"{key} must be at most {MOST_FRAMES}, found {own[key]}")
     for key in ("size", "crop_size"):
         value = own.get(key)
         edges = [value] if isinstance(value, int) else list((value or {}).values())

@@ -29,14 +29,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATIO
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
 from transformers.pipelines import PIPELINE_REGISTRY
 import vita_clip_hf as package
-config = type(AutoConfig.for_model("vita_clip"))
-assert config is package.VitaClipConfig
-assert MODEL_MAPPING[config] is package.VitaClipModel
-assert MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING[config] is package.VitaClipForVideoClassification
-assert MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING[config] is package.VitaClipModel
-assert PROCESSOR_MAPPING[config] is package.VitaClipProcessor
-known = VIDEO_PROCESSOR_MAPPING[config]  # a class, or in newer versions one by the name of each backend
-assert package.VitaClipVideoProcessor in (known.values() if isinstance(known, dict) else (known,))
+for name, method in (("vita_clip", "VitaClip"), ("efficient_prompt", "EfficientPrompt")):
+    config, model = getattr(package, f"{method}Config"), getattr(package, f"{method}Model")
+    classifier = getattr(package, f"{method}ForVideoClassification")
+    assert type(AutoConfig.for_model(name)) is config
+    assert MODEL_MAPPING[config] is model
+    assert MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING[config] is classifier
+    assert MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING[config] is model
+    assert PROCESSOR_MAPPING[config] is package.VitaClipProcessor
+    known = VIDEO_PROCESSOR_MAPPING[config]  # a class, or in newer versions one by the name of each backend
+    assert package.VitaClipVideoProcessor in (known.values() if isinstance(known, dict) else (known,))
 task = PIPELINE_REGISTRY.check_task("zero-shot-video-classification")[1]
 assert task["impl"] is package.ZeroShotVideoClassificationPipeline
 from vita_clip_hf.hub.upload import push_to_hub, upload_processor

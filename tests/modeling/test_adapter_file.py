@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -163,10 +164,21 @@ def test_an_adapter_moves_together_with_a_base_beside_it(adapter, clip, trained,
     assert_computed_equal(logits_of(loaded), logits_of(trained))
 
 
-def test_a_base_inside_an_installed_package_is_found(adapter, clip, trained, tmp_path, monkeypatch):
-    (tmp_path / "site" / "toy_package").mkdir(parents=True)
-    (tmp_path / "site" / "toy_package" / "__init__.py").touch()
-    shutil.copytree(clip, tmp_path / "site" / "toy_package" / "clip")
+def install_package(site, name, clip, declared=True):
+    """A package with a CLIP in it, whose code leaves a trace if it runs, and the metadata of its distribution."""
+    (site / name).mkdir(parents=True)
+    (site / name / "__init__.py").write_text("import pathlib; pathlib.Path(__file__).with_name('ran').touch()\n")
+    shutil.copytree(clip, site / name / "clip")
+    if declared:
+        (site / f"{name}-1.0.dist-info").mkdir()
+        (site / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        (site / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(f"[vita_clip_hf.bases]\n{name} = {name}\n")
+
+
+def test_a_base_inside_a_package_that_declares_it_is_found_without_importing_the_package(
+    adapter, clip, trained, tmp_path, monkeypatch
+):
+    install_package(tmp_path / "site", "toy_package", clip)
     monkeypatch.syspath_prepend(tmp_path / "site")
     model = VitaClipModel.from_pretrained("package://toy_package/clip", id2label=dict(enumerate(LABELS)))
     assert model.config.base_model_name_or_path == "package://toy_package/clip"
@@ -174,9 +186,23 @@ def test_a_base_inside_an_installed_package_is_found(adapter, clip, trained, tmp
     loaded = VitaClipModel.from_pretrained(adapter)
     assert_stored_equal(loaded.state_dict(), trained.state_dict())
     assert_computed_equal(logits_of(loaded), logits_of(trained))
-    for wrong, message in (("toy_package/x", "no folder 'x'"), ("no_such_package/clip", "not installed")):
+    for wrong, message in (("x", "no folder 'x'"), ("../toy_package/clip", "no folder")):
         with pytest.raises(OSError, match=message):
-            VitaClipModel.from_pretrained(f"package://{wrong}")
+            VitaClipModel.from_pretrained(f"package://toy_package/{wrong}")
+    assert not (tmp_path / "site" / "toy_package" / "ran").exists()
+
+
+@pytest.mark.parametrize("base", ["package://payload/clip", "package://antigravity/x", "package://payload.clip/"])
+def test_a_checkpoint_names_no_package_that_is_imported(adapter, clip, tmp_path, monkeypatch, base):
+    install_package(tmp_path / "here", "payload", clip, declared=False)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend("")
+    change_config(adapter, base_model_name_or_path=base)
+    sys.modules.pop("antigravity", None)
+    with pytest.raises(ValueError, match="has not declared that models lie in it"):
+        VitaClipModel.from_pretrained(adapter)
+    assert not (tmp_path / "here" / "payload" / "ran").exists()
+    assert "antigravity" not in sys.modules
 
 
 # ---- saving that cannot or must not happen ----
@@ -248,7 +274,175 @@ def test_gathered_weights_are_saved_in_place_of_the_models_own(trained, tmp_path
     assert all(torch.equal(tensor, gathered[name]) for name, tensor in saved.items())
 
 
+# ---- a base that is not as it was loaded ----
+
+
+def merged_by_peft(model):
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
+    return peft.get_peft_model(model, settings).merge_and_unload()
+
+
+def held_by_peft(model):
+    peft = pytest.importorskip("peft")
+    peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"])).requires_grad_(False)
+    return model
+
+
+def scaled(model):
+    model.visual_projection.weight.data.mul_(2)
+    return model
+
+
+def resized(model):
+    model.resize_token_embeddings(300)
+    return model
+
+
+@pytest.mark.parametrize("start", ["adapter", "clip"])
+@pytest.mark.parametrize("change", [merged_by_peft, held_by_peft, scaled, resized])
+def test_a_changed_base_is_not_saved_as_an_adapter(request, start, change, tmp_path):
+    labels = {} if start == "adapter" else {"id2label": dict(enumerate(LABELS))}
+    model = change(VitaClipModel.from_pretrained(request.getfixturevalue(start), **labels).eval())
+    with pytest.raises(ValueError, match=r"not as it was loaded.*save with adapter_only=False"):
+        model.save_pretrained(tmp_path / "changed")
+    assert not (tmp_path / "changed").exists()
+
+
+@pytest.mark.parametrize("change", [merged_by_peft, scaled])
+def test_a_changed_base_is_saved_whole(adapter, change, tmp_path):
+    model = change(VitaClipModel.from_pretrained(adapter).eval())
+    model.save_pretrained(tmp_path / "whole", adapter_only=False)
+    assert_computed_equal(logits_of(VitaClipModel.from_pretrained(tmp_path / "whole")), logits_of(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.float16])
+def test_a_base_in_another_precision_is_the_same_base(adapter, trained, tmp_path, dtype):
+    model = VitaClipModel.from_pretrained(adapter).to(dtype)
+    model.save_pretrained(tmp_path / "cast")
+    expected = AutoConfig.from_pretrained(adapter).base_model_fingerprint
+    assert AutoConfig.from_pretrained(tmp_path / "cast").base_model_fingerprint == expected
+    assert_stored_equal(
+        {
+            n: w
+            for n, w in VitaClipModel.from_pretrained(tmp_path / "cast", dtype="float32").state_dict().items()
+            if not is_prompt(n)
+        },
+        {n: w for n, w in trained.state_dict().items() if not is_prompt(n)},
+    )
+
+
+def test_an_adapter_trained_on_a_base_rounded_to_float16_loads_in_float32(clip, tmp_path):
+    model = VitaClipModel.from_pretrained(clip, id2label=dict(enumerate(LABELS)), dtype="float16")
+    model.save_pretrained(tmp_path / "half")
+    assert VitaClipModel.from_pretrained(tmp_path / "half", dtype="float32").dtype == torch.float32
+
+
 # ---- files that are not what they should be ----
+
+
+def change_metadata(folder, **metadata):
+    save_file(load_file(folder / ADAPTER_FILE), folder / ADAPTER_FILE, metadata)
+
+
+def test_a_file_without_the_fingerprint_that_its_configuration_has_is_an_error(adapter):
+    change_metadata(adapter, format="pt")
+    with pytest.raises(ValueError, match=rf"{ADAPTER_FILE} says .* None, and the config\.json beside it sha256"):
+        VitaClipModel.from_pretrained(adapter)
+    with pytest.raises(ValueError, match="not of one adapter"):
+        toy_adapter_on(AutoConfig.from_pretrained(adapter).base_model_name_or_path).load_adapter(adapter, "second")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["logit_scale", "class_prompts.contexts"])
+def test_values_that_are_not_finite_are_an_error_that_names_file_and_tensor(adapter, name, value):
+    change_tensors(adapter, lambda tensors: tensors[name].view(-1)[0].fill_(value))
+    with pytest.raises(ValueError, match=rf"{ADAPTER_FILE}: {name} has NaN or infinite values"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+def test_a_scale_of_logits_that_overflows_is_an_error(adapter):
+    change_tensors(adapter, lambda tensors: tensors["logit_scale"].fill_(1000))
+    with pytest.raises(ValueError, match="logit_scale has NaN or infinite values, or becomes infinite"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float8_e4m3fn, torch.int8])
+def test_a_tensor_of_a_type_that_no_adapter_has_is_an_error(adapter, dtype):
+    name = "class_prompts.contexts"
+    change_tensors(adapter, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
+    with pytest.raises(ValueError, match=f"{ADAPTER_FILE}: {name} is"):
+        VitaClipModel.from_pretrained(adapter)
+
+
+@pytest.mark.parametrize("scale", [torch.ones(10**6), torch.ones(3, 8, 1), torch.ones(3, 8).half(), None])
+def test_scales_of_another_shape_are_an_error_before_they_are_multiplied(trained, tmp_path, scale):
+    trained.save_pretrained(tmp_path, adapter_dtype="int8")
+    name = "class_prompts.contexts.scale"
+    change_tensors(tmp_path, lambda t: t.pop(name) if scale is None else t.update({name: scale}))
+    with pytest.raises(ValueError, match=rf"contexts is in int8, and needs {name} in float32 of the shape \(3, 8\)"):
+        VitaClipModel.from_pretrained(tmp_path)
+
+
+def test_a_base_that_is_an_adapter_or_the_adapter_itself_is_an_error(adapter, tmp_path):
+    shutil.copytree(adapter, tmp_path / "other")
+    for folder, base in ((adapter, tmp_path / "other"), (tmp_path / "other", adapter), (adapter, adapter)):
+        change_config(folder, base_model_name_or_path=str(base))
+    for base in (str(tmp_path / "other"), "./", str(adapter)):
+        change_config(adapter, base_model_name_or_path=base)
+        with pytest.raises(ValueError, match=r"The base .* of the adapter .* is an adapter itself"):
+            VitaClipModel.from_pretrained(adapter)
+
+
+# ---- where the base is ----
+
+
+def test_a_base_given_by_a_relative_path_is_found_from_elsewhere(clip, tmp_path, monkeypatch):
+    shutil.copytree(clip, tmp_path / "here" / "my_clip")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("./my_clip", "my_clip"):
+        VitaClipModel.from_pretrained(name, id2label={0: "a"}).save_pretrained(tmp_path / "adapter")
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert VitaClipModel.from_pretrained(tmp_path / "adapter").config.label_names == ["a"]
+        monkeypatch.chdir(tmp_path / "here")
+
+
+def test_a_base_that_is_not_found_is_named_with_adapter_revision_and_remedy(adapter, clip, tmp_path, monkeypatch):
+    change_config(adapter, base_model_name_or_path="/gone/clip", base_model_revision="abc")
+    with pytest.raises(
+        OSError,
+        match=r"base '/gone/clip' \(revision abc\) of the adapter .*adapter was not found.*"
+        r"base_model_name_or_path=",
+    ):
+        VitaClipModel.from_pretrained(adapter)
+    shutil.copytree(clip, tmp_path / "here" / "moved")
+    monkeypatch.chdir(tmp_path / "here")
+    for cls in (VitaClipModel, AutoModel):
+        model = cls.from_pretrained(adapter, base_model_name_or_path="./moved")
+        assert model.config.base_model_name_or_path == str(tmp_path / "here" / "moved")
+        assert model.config.base_model_revision is None
+
+
+# ---- saves over earlier saves ----
+
+
+def weights_in(folder):
+    return {name for name in files_of(folder) if name.startswith(("model", "adapter")) and "vita_clip" not in name}
+
+
+def test_a_save_leaves_no_weights_or_code_of_an_earlier_one(trained, tmp_path):
+    trained.save_pretrained(tmp_path, adapter_only=False, max_shard_size="20KB")
+    assert "model.safetensors.index.json" in weights_in(tmp_path)
+    (tmp_path / "gone_vita_clip.py").touch()
+    trained.save_pretrained(tmp_path, adapter_only=False)
+    assert weights_in(tmp_path) == {"model.safetensors"}
+    trained.save_pretrained(tmp_path)
+    assert weights_in(tmp_path) == {ADAPTER_FILE}
+    trained.save_pretrained(tmp_path, adapter_only=False, max_shard_size="20KB")
+    assert not weights_in(tmp_path) & {ADAPTER_FILE, "model.safetensors"}
+    assert "gone_vita_clip.py" not in files_of(tmp_path)
+    assert_stored_equal(VitaClipModel.from_pretrained(tmp_path).state_dict(), trained.state_dict())
 
 
 def test_an_adapter_of_another_base_is_an_error_that_says_what_was_expected(adapter, clip, tmp_path):

@@ -20,7 +20,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 from vita_clip_hf.modeling.adapter_file_vita_clip import is_prompt
-from vita_clip_hf.modeling.vision_vita_clip import visual_prompt_bound
+from vita_clip_hf.modeling.text_vita_clip import VitaClipTextModel
+from vita_clip_hf.modeling.vision_vita_clip import VitaClipVisionModel, visual_prompt_bound
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
 
@@ -103,6 +104,20 @@ def test_labels_may_be_given_either_way_round(clip):
         VitaClipModel.from_pretrained(clip, id2label={1: "a", 3: "b"})
 
 
+def test_a_placeholder_of_transformers_is_no_name_of_a_class(clip, full):
+    for folder in (clip, full):
+        with pytest.raises(ValueError, match="'LABEL_0' is a placeholder of transformers"):
+            VitaClipModel.from_pretrained(folder, id2label={0: "LABEL_0", 1: "LABEL_1"})
+    with pytest.raises(ValueError, match="'LABEL_1' is a placeholder"):
+        toy_model().set_labels(["swim", "LABEL_1"], toy_tokenizer())
+
+
+@pytest.mark.parametrize("fields", [{"text_prompt_scope": "unified"}, {"text_prompt_length": 0}])
+def test_words_for_contexts_of_single_classes_are_refused_where_there_are_none(fields):
+    with pytest.raises(ValueError, match="context_words='a b' start contexts of single classes"):
+        toy_model(**fields).set_labels(["x"], toy_tokenizer(), context_words="a b")
+
+
 def test_a_configuration_with_names_is_as_good_as_names(clip):
     config = VitaClipConfig.from_pretrained(clip, id2label=ID2LABEL)
     model = VitaClipModel.from_pretrained(clip, config=config, num_frames=5)
@@ -177,9 +192,11 @@ def test_a_full_checkpoint_is_safetensors_only(full):
     assert load_file(full / "model.safetensors").keys() == toy_model().state_dict().keys()
 
 
-def test_missing_prompts_of_a_full_checkpoint_are_reported(full, tmp_path, warnings_of_transformers):
+def test_missing_prompts_of_a_full_checkpoint_are_an_error_or_reported(full, tmp_path, warnings_of_transformers):
     lost = "vision_model.encoder.layers.1.prompts.local_prompts"
     folder = copy_with(full, tmp_path, lambda tensors: tensors.pop(lost))
+    with pytest.raises(ValueError, match=rf"does not hold a whole model: missing \['{lost}'\]"):
+        VitaClipModel.from_pretrained(folder)
     _, info = VitaClipModel.from_pretrained(folder, output_loading_info=True)
     assert set(info["missing_keys"]) == {lost}
     assert "MISSING" in warnings_of_transformers.text
@@ -200,6 +217,13 @@ def copy_with(folder, target, change):
     save_file(tensors, target / "model.safetensors", {"format": "pt"})
     (target / "config.json").write_bytes((folder / "config.json").read_bytes())
     return target
+
+
+def test_values_of_a_full_checkpoint_that_are_not_finite_are_an_error(full, tmp_path):
+    name = "text_projection.weight"
+    folder = copy_with(full, tmp_path, lambda tensors: tensors[name].view(-1)[3].fill_(torch.nan))
+    with pytest.raises(ValueError, match=rf"{tmp_path}: {name} has NaN or infinite values"):
+        VitaClipModel.from_pretrained(folder)
 
 
 def test_shards_load_as_one(tmp_path):
@@ -240,6 +264,35 @@ def test_dtype_is_honoured_and_logits_stay_near(full, dtype):
 def test_dtype_works_on_a_plain_clip(clip):
     model = VitaClipModel.from_pretrained(clip, id2label=ID2LABEL, dtype="bfloat16")
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
+def test_dtype_auto_is_that_of_the_file(full, clip, tmp_path, argument):
+    toy_model().to(torch.bfloat16).save_pretrained(tmp_path)
+    for cls in (VitaClipModel, AutoModel):
+        assert cls.from_pretrained(tmp_path, **{argument: "auto"}).dtype == torch.bfloat16
+        assert cls.from_pretrained(full, **{argument: "auto"}).dtype == torch.float32
+    assert VitaClipModel.from_pretrained(clip, id2label=ID2LABEL, **{argument: "auto"}).dtype == torch.float32
+
+
+def test_weights_in_memory_load_by_a_state_dict():
+    weights = toy_model().state_dict()
+    model = VitaClipModel.from_pretrained(None, config=toy_config(), state_dict=weights)
+    assert_stored_equal(model.state_dict(), weights)
+
+
+@torch.no_grad()
+def test_a_tower_alone_loads_from_a_clip_and_from_a_full_checkpoint(clip, full):
+    whole = CLIPModel.from_pretrained(clip).state_dict()
+    for cls, name in ((VitaClipVisionModel, "vision_model"), (VitaClipTextModel, "text_model")):
+        of_clip = cls.from_pretrained(clip).state_dict()
+        assert all(torch.equal(of_clip[n], whole[f"{name}.{n}"]) for n in of_clip if not is_prompt(n))
+        tower, info = cls.from_pretrained(full, output_loading_info=True)
+        assert not info["missing_keys"]
+        assert_stored_equal(tower.state_dict(), getattr(toy_model(), name).state_dict())
+    ids = torch.tensor([[188, 3, 4, 189]])
+    expected = toy_model().text_model(ids).pooler_output
+    assert_computed_equal(VitaClipTextModel.from_pretrained(full).eval()(ids).pooler_output, expected)
 
 
 @pytest.mark.parametrize("device_map", ["auto", "cpu", {"": "cpu"}])

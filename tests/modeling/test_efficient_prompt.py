@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from tolerance import assert_computed_equal, assert_stored_equal
-from toy_checkpoint import run_without_package, toy_processor
+from toy_checkpoint import run_without_package, toy_processor, write_rising_video
 from toy_vita_clip import LABELS, NUM_FRAMES, randomise, save_toy_clip, toy_clips, toy_tokenizer
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel, pipeline
 from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt, read_adapter
 from vita_clip_hf.modeling.labels_vita_clip import embed_labels
 from vita_clip_hf.modeling.modeling_efficient_prompt import LOGIT_SCALE
@@ -347,7 +347,29 @@ print(json.dumps([type(model).__module__.split(".")[0], logits]))
     assert_stored_equal(EfficientPromptModel.from_pretrained(tmp_path / "saved").state_dict(), model.state_dict())
 
 
+def test_both_pipelines_run_it(clip, tmp_path):
+    """Its own classes, other names between the learned vectors, and transformers' own pipeline."""
+    model_on(clip).save_pretrained(tmp_path / "adapter")
+    toy_processor().save_pretrained(tmp_path / "adapter")
+    video = str(write_rising_video(tmp_path / "video.mp4"))
+    zero_shot = pipeline("zero-shot-video-classification", model=str(tmp_path / "adapter"))
+    inputs = zero_shot.processor(videos=video, return_tensors="pt")
+    with torch.no_grad():
+        expected = zero_shot.model(**inputs).logits_per_video.softmax(-1)[0]
+    own = {entry["label"]: entry["score"] for entry in zero_shot(video)}
+    by_name = {
+        entry["label"]: entry["score"] for entry in zero_shot(video, candidate_labels=LABELS, hypothesis_template="{}")
+    }
+    plain = pipeline("video-classification", model=str(tmp_path / "adapter"))
+    theirs = {entry["label"]: entry["score"] for entry in plain(video, top_k=3)}
+    for found in (own, by_name, theirs):
+        assert_computed_equal([found[label] for label in LABELS], expected)
+
+
 def test_a_vita_clip_carries_no_file_of_efficient_prompt(clip, tmp_path):
+    """Nor one that stood there before."""
+    model_on(clip).save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*_efficient_prompt.py"))) == 2
     VitaClipModel.from_pretrained(clip, id2label=dict(enumerate(LABELS))).save_pretrained(tmp_path)
     assert list(tmp_path.glob("*_efficient_prompt.py")) == []
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_checkpoint import write_rising_video
+from toy_checkpoint import toy_processor, write_rising_video
 from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
 from vita_clip_hf.modeling import processing_vita_clip
 from vita_clip_hf.modeling.processing_vita_clip import VitaClipProcessor
@@ -204,3 +204,60 @@ VitaClipProcessor.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])
     assert copied >= needed
     source = Path(processing_vita_clip.__file__).parent
     assert all((target / name).read_text() == (source / name).read_text() for name in needed)
+
+
+# ---- where it is loaded from, and files that are not what they should be ----
+
+
+@pytest.fixture
+def saved(tmp_path):
+    toy_processor().save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_processor_and_video_processor_load_from_a_package():
+    name = "package://vita_clip_hf/demo/tiny_clip"
+    assert len(VitaClipProcessor.from_pretrained(name).tokenizer(["a b"])["input_ids"][0]) > 2
+    assert VitaClipVideoProcessor.from_pretrained(name).crop_size.height > 0
+
+
+def test_a_tokenizer_without_words_is_an_error_that_names_its_files(saved):
+    """transformers makes an empty one, which gives all texts the same tokens."""
+    (saved / "tokenizer.json").unlink()
+    with pytest.raises(OSError, match=rf"{saved} has a tokenizer without words; expected tokenizer\.json"):
+        VitaClipProcessor.from_pretrained(saved)
+    (saved / "tokenizer_config.json").unlink()
+    with pytest.raises(OSError, match=rf"{saved} has no tokenizer that can be used"):
+        VitaClipProcessor.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "processor_config.json"])
+@pytest.mark.parametrize("content", ["[]", "null", "{", '{"a":' * 10**5, "\0"])
+def test_a_damaged_file_is_an_error_of_one_line(saved, name, content):
+    (saved / name).write_text(content)
+    with pytest.raises((OSError, ValueError)) as caught:
+        VitaClipProcessor.from_pretrained(saved)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("image_mean", "x"), ("image_std", [0, 1, 1]), ("image_std", [1, 1]), ("rescale_factor", float("inf"))),
+        *(("size", {"shortest_edge": 10**9}), ("size", -1), ("crop_size", {"height": "x", "width": 3})),
+        *(("num_frames", 10**9), ("num_temporal_views", 10**9), ("sampling", 3), ("num_frames", "8")),
+    ],
+)
+def test_a_stored_setting_that_makes_no_sense_is_an_error_that_names_it(saved, setting, value):
+    content = json.loads((saved / "processor_config.json").read_text())
+    content["video_processor"][setting] = value
+    (saved / "processor_config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=setting):
+        VitaClipProcessor.from_pretrained(saved)
+
+
+def test_a_file_does_not_choose_the_device(saved):
+    content = json.loads((saved / "processor_config.json").read_text())
+    content["video_processor"]["device"] = "nowhere"
+    (saved / "processor_config.json").write_text(json.dumps(content))
+    assert getattr(VitaClipProcessor.from_pretrained(saved).video_processor, "device", None) is None

@@ -37,6 +37,14 @@ def test_within_pairs_compares_the_two_classes_only():
     assert within_pairs_accuracy(LOGITS, LABELS, [(0, 1)]) == {(0, 1): 0.5}
 
 
+def test_a_pair_that_scores_the_same_is_told_apart_by_neither():
+    assert within_pairs_accuracy(torch.zeros(4, 3), LABELS, [(0, 1)]) == {(0, 1): 0.0}
+    nan = torch.full((4, 3), float("nan"))
+    for call in (lambda: within_pairs_accuracy(nan, LABELS, [(0, 1)]), lambda: confusion_matrix(nan, LABELS)):
+        with pytest.raises(ValueError, match="logits of 4 clips are NaN"):
+            call()
+
+
 def test_a_pair_without_clips_is_an_error():
     with pytest.raises(ValueError, match="No clip"):
         within_pairs_accuracy(LOGITS[1:3], LABELS[1:3], [(0, 1)])

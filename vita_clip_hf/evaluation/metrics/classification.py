@@ -62,6 +62,12 @@ def harmonic_mean(values: Sequence[float]) -> float:
     return 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)
 
 
+def _check_not_nan(logits: torch.Tensor) -> None:
+    if logits.isnan().any():
+        bad = logits.isnan().any(-1).nonzero().flatten()
+        raise ValueError(f"The logits of {len(bad)} clips are NaN, first those of clip {int(bad[0])}.")
+
+
 def _is_among_best(logits: torch.Tensor, labels: torch.Tensor, k: int) -> torch.Tensor:
     """Whether the right class of each clip is among the k best, `(N,)`."""
     if len(logits) == 0 or len(logits) != len(labels):
@@ -73,9 +79,7 @@ def _is_among_best(logits: torch.Tensor, labels: torch.Tensor, k: int) -> torch.
             f"Labels must be from 0 to {logits.shape[-1] - 1}, as there are {logits.shape[-1]} logits; found "
             f"{int(labels.min())} to {int(labels.max())}."
         )
-    if logits.isnan().any():
-        bad = logits.isnan().any(-1).nonzero().flatten()
-        raise ValueError(f"The logits of {len(bad)} clips are NaN, first those of clip {int(bad[0])}.")
+    _check_not_nan(logits)
     num_before = (logits >= logits.take_along_dim(labels[:, None], dim=-1)).sum(-1) - 1
     return num_before < min(k, logits.shape[-1])
 
@@ -119,7 +123,8 @@ def within_pairs_accuracy(
     logits: torch.Tensor, labels: torch.Tensor, pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], float]:
     """
-    For each pair of classes: the share of their clips whose own class scores above the other of the pair.
+    For each pair of classes: the share of their clips whose own class scores above the other of the pair; equal scores
+    are wrong.
 
     Args:
         logits: `(N, C)`.
@@ -130,21 +135,28 @@ def within_pairs_accuracy(
         Accuracy from 0 to 1 by pair; 0.5 is chance.
 
     Raises:
-        ValueError: a pair has no clip.
+        ValueError: a pair has no clip, or a logit is NaN.
     """
+    _check_not_nan(logits)
     accuracies = {}
     for pair in pairs:
         of_pair = (labels[:, None] == torch.tensor(pair, device=labels.device)).any(-1)
         if not of_pair.any():
             raise ValueError(f"No clip is of the classes {pair}.")
-        chosen = logits[of_pair][:, list(pair)].argmax(-1)
-        is_second = labels[of_pair] == pair[1]
-        accuracies[pair] = (chosen == is_second).float().mean().item()
+        first, second = logits[of_pair][:, list(pair)].unbind(-1)
+        is_right = torch.where(labels[of_pair] == pair[0], first > second, second > first)
+        accuracies[pair] = is_right.float().mean().item()
     return accuracies
 
 
 def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The share of clips of class i that are given class j, `(C, C)`. A row sums to 1 if the class has clips."""
+    """
+    The share of clips of class i that are given class j, `(C, C)`. A row sums to 1 if the class has clips.
+
+    Raises:
+        ValueError: a logit is NaN.
+    """
+    _check_not_nan(logits)
     num_classes = logits.shape[-1]
     cells = labels * num_classes + logits.argmax(-1)
     counts = torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).float()

@@ -138,6 +138,8 @@ def _average_precision(
         if video not in segments:
             continue
         overlaps = temporal_iou((start, end), segments[video])
+        if overlaps.max() < thresholds.min():
+            continue
         nearest_first = overlaps.argsort(kind="stable")[::-1]
         for row, threshold in enumerate(thresholds):
             free = [event for event in nearest_first if overlaps[event] >= threshold and not taken[video][row, event]]
