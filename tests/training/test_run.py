@@ -223,7 +223,8 @@ def test_settings_that_make_no_sense_are_named(tmp_path, text, message):
         (["--train", "a", "--output_dir", "x", "--eval_zero_shot", "ucf"], "NAME=LIST"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_1(capsys, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_1(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     assert train_bare(arguments) == 1
     error = capsys.readouterr().err.strip()
     assert message in error

@@ -71,6 +71,9 @@ class VitaClipTrainingArguments(TrainingArguments):
         default=0, metadata={"help": "Profiles so many steps after the first ten: profile.txt and profile.json."}
     )
 
+    use_cpu: bool = field(
+        default=False, metadata={"help": "Train on the CPU beside a GPU; without a GPU that is so by itself."}
+    )
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the log."})
     logging_first_step: bool = field(default=True, metadata={"help": "Whether the first step is logged too."})
 

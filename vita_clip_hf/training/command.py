@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
 
 def _train(arguments: list[str], prog: str) -> int:
     try:
-        *options, args = parse(arguments, prog)
-        figures = run_training(*options, args)
+        model, data, args = parse(arguments, prog)
+        figures = run_training(model, data, args)
         if args.process_index == 0:
             print(describe_result(args.output_dir, figures))
         close_process_group()
