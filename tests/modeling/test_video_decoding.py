@@ -156,8 +156,10 @@ def test_times_in_the_order_of_packets_mislead_nobody(tmp_path):
         stream = right.streams.video[0]
         with av.open(str(tmp_path / "wrong.mp4"), "w") as wrong:
             copy = wrong.add_stream_from_template(stream)
-            for packet in [packet for packet in right.demux(stream) if packet.dts is not None]:
-                packet.pts, packet.stream = packet.dts, copy
+            packets = [packet for packet in right.demux(stream) if packet.dts is not None]
+            for number, packet in enumerate(packets):
+                packet.pts = packet.dts = 40 * number
+                packet.stream = copy
                 wrong.mux(packet)
     for indices in ([59, 3, 30], [40], [13, 14]):
         assert numbers_of(VideoReader(tmp_path / "wrong.mp4").read_frames(indices)) == indices
