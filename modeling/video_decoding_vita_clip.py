@@ -68,9 +68,9 @@ class FrameDecoder:
     """
     One file's frames by index. Frame i is the i-th that a decoder outputs when it plays the file from the start.
 
-    There are two kinds of files. If every packet has a time of its own and is one frame, decord may jump to key frames
-    (each jump is confirmed by the time of the frame that comes out) and skip frames without converting them to RGB.
-    All others are played from the start, frame by frame, and counted that way.
+    There are two kinds of files. If every packet is one frame by the rules of its codec, and has a time of its own,
+    decord may jump to key frames (each jump is confirmed by the time of the frame that comes out) and skip frames
+    without converting them to RGB. All others are played from the start, frame by frame, and counted that way.
 
     Args:
         path: of the file.
@@ -110,8 +110,11 @@ class FrameDecoder:
         self.fps = fps if math.isfinite(fps) and fps > 0 else None
         self._num_hidden, self.times = self._read_times()
         self.num_frames = self._num_packets - self._num_hidden
-        self._can_skip = self._can_seek = self.times is not None and self._starts_with_first_packet()
-        if not (self._can_skip and self._container["packets_are_frames"]):
+        # Times alone prove nothing: those of MPEG-4 and its like may be in the order of packets, not of frames.
+        are_frames = self._container["packets_are_frames"] and self._container["kind"] in ("mp4", "matroska")
+        self._can_skip = are_frames and self.times is not None and self._starts_with_first_packet()
+        self._can_seek = self._can_skip
+        if not self._can_skip:
             self._count_by_decoding()
         self.height, self.width = self.frame(0).shape[:2]
         self._check_size(self.height, self.width)
@@ -312,7 +315,7 @@ class FrameDecoder:
         return False
 
     def _count_by_decoding(self) -> None:
-        """Play the file once. If packets turn out to be frames, one by one, times and jumps may be trusted."""
+        """Play the file once."""
         self._restart()
         try:
             count, is_damaged = self._attempt(self._play_to_end)
@@ -321,8 +324,6 @@ class FrameDecoder:
                 raise NotOpenedError("cannot measure duration or get back to the start") from error
             raise DecodingError(f"no frame of its video stream can be decoded ({_cause(error)})") from error
         self._restart()
-        if is_damaged or count != self.num_frames:
-            self._can_skip = self._can_seek = False
         if not is_damaged and count != self.num_frames:  # of a damaged file, what lies before the damage can be read
             self.num_frames, self.times, self._num_hidden = count, None, 0
 

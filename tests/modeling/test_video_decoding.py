@@ -150,6 +150,21 @@ def test_what_decord_cannot_open_is_refused_with_the_command_that_mends_it(tmp_p
         VideoReader(path)
 
 
+def test_times_in_the_order_of_packets_mislead_nobody(tmp_path):
+    """MPEG-2 with B-frames whose packets were given times as they came, as ffmpeg does with a raw stream."""
+    with av.open(str(write_bars(tmp_path / "right.mkv", 60, codec="mpeg2video", bf="2"))) as right:
+        stream = right.streams.video[0]
+        with av.open(str(tmp_path / "wrong.mp4"), "w") as wrong:
+            copy = wrong.add_stream_from_template(stream)
+            packets = [packet for packet in right.demux(stream) if packet.dts is not None]
+            for number, packet in enumerate(packets):
+                packet.pts = packet.dts = 40 * number
+                packet.stream = copy
+                wrong.mux(packet)
+    for indices in ([59, 3, 30], [40], [13, 14]):
+        assert numbers_of(VideoReader(tmp_path / "wrong.mp4").read_frames(indices)) == indices
+
+
 def test_mpeg4_that_starts_inside_a_group_of_pictures_is_refused(tmp_path):
     """PyAV shows its first frames, broken; decord cannot get back to them."""
     with av.open(str(write_bars(tmp_path / "whole.mkv", 60, codec="mpeg4"))) as whole:
