@@ -130,10 +130,12 @@ def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(clip, tmp_path
 
 
 def test_leftovers_of_a_killed_run_are_removed(clip, tmp_path):
-    leftover = tmp_path / ".checkpoint-4-abc"
-    leftover.mkdir(parents=True)
+    leftovers = [tmp_path / ".checkpoint-4-abc", tmp_path / "checkpoint-2"]
+    for leftover in (*leftovers, tmp_path / "checkpoint-4"):
+        leftover.mkdir(parents=True)
+    (tmp_path / "checkpoint-2" / "optimizer.pt").write_bytes(b"x")  # it was being deleted
     trained(clip, tmp_path, max_steps=1)
-    assert not leftover.exists()
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_the_file_list_is_written_last(clip, tmp_path, monkeypatch):

@@ -148,9 +148,12 @@ def remove_failed(folder: Path, error: Exception) -> None:
 
 
 def remove_leftovers(output_dir: str | os.PathLike) -> None:
-    """Deletes the temporary folders of a run that was killed while it wrote."""
+    """Deletes what a killed run left: temporary folders, and remains of old checkpoints that it was deleting."""
     for folder in Path(output_dir).glob(".checkpoint-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in list_checkpoints(output_dir)[:-1]:
+        if not any((folder / name).exists() for name in (FILE_LIST, _STATE)):  # no trainer can go on from it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files_of(folder: Path) -> list[Path]:
