@@ -5,7 +5,7 @@ BIN := .venv/bin
 TYPES := build/types
 MACHINE ?= cpu
 
-.PHONY: help install demo test benchmark test-oldest lint types ci clean
+.PHONY: help install demo test benchmark drill test-oldest test-transformers lint types ci clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,8 +22,14 @@ test: install ## run the tests
 benchmark: install ## measure docs/performance.md anew: half an hour on two quiet cores
 	$(BIN)/python -m benchmarks all --out docs/performance/$(MACHINE).json --render docs/performance.md
 
+drill: install ## hand the library damaged videos, checkpoints that lie, strangers' pickles and URLs: hours; renders docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m hostile.drill --render docs/reliability.md $(DRILL_ARGS)
+
 test-oldest: .venv-oldest/.installed ## run the tests with the oldest supported versions
 	.venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
+
+test-transformers: install ## run transformers' own common tests, fetched from the package index; not part of `make ci`
+	$(BIN)/python tests/transformers_common/run.py
 
 lint: install ## check style and format
 	$(BIN)/ruff check .

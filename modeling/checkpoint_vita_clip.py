@@ -300,8 +300,9 @@ def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None
         raise OSError("The model names no base to load a tokenizer from. Give the argument tokenizer.")
     if not base:
         return load_tokenizer_of(place, **hub)
-    adapter = find_file(place, CONFIG_NAME, hub) if base.startswith("./") else None
-    return load_tokenizer_of(locate_base(base, adapter and Path(adapter).parent), **_hub_of_base(config, hub))
+    beside = find_file(place, CONFIG_NAME, hub) if base.startswith("./") else None
+    base = locate_base(base, None if beside is None else Path(beside).parent)
+    return load_tokenizer_of(base, **_hub_of_base(config, hub))
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:

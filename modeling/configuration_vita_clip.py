@@ -131,6 +131,8 @@ def stored_name(name_or_path: str | os.PathLike) -> str:
 class ChecksStoredFields:
     """The part of a configuration that checks stored fields by [`checked_fields`] before anything is made of them."""
 
+    model_type = ""
+
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
         """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""

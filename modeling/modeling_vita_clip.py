@@ -175,6 +175,11 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             ValueError: `pixel_values` of another shape, or with NaN or infinite values (checked on the CPU only:
                 elsewhere the check would wait for the device).
         """
+        if pixel_values.ndim == 4 and 1 < len(pixel_values) == self.config.num_frames and not in_graph():
+            logger.warning_once(
+                f"pixel_values of 4 dimensions are {len(pixel_values)} separate images. If they are the frames of one "
+                "clip, give pixel_values[None], (1, T, 3, H, W); for images call get_image_features."
+            )
         pixel_values = as_clips(pixel_values, self.config.vision_config.num_channels)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         frame_embeds = self.visual_projection(outputs.pooler_output)
@@ -188,7 +193,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
 
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> VitaClipVideoFeatures:
         """[`get_video_features`] under CLIP's name: images, `(B, 3, H, W)`, are clips of one frame."""
-        return self.get_video_features(pixel_values, **kwargs)
+        return self.get_video_features(pixel_values[:, None] if pixel_values.ndim == 4 else pixel_values, **kwargs)
 
     @can_return_tuple
     def get_text_features(

@@ -1,10 +1,13 @@
 """The pipeline `zero-shot-video-classification`: names for what happens in videos, from labels given at the call."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from types import GeneratorType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel
@@ -12,13 +15,14 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .configuration_vita_clip import check_label_names
-from .labels_vita_clip import check_templates, embed_labels
+from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
 from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import AUTO_MAPS, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 
-DEFAULT_TEMPLATE = "a video of a person {}."
+# Sums of seconds are rounded: what differs by less than this is the same time.
+_SMALLEST_TIME = 1e-3
 
 
 class ZeroShotVideoClassificationPipeline(ChunkPipeline):
@@ -101,17 +105,22 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 results come one by one as they are asked for.
             candidate_labels: names of what might be seen; underscores are read as spaces. Without them: the classes
                 that the model was trained on, by its learned contexts.
-            hypothesis_template (`str` or list of them, defaults to `"a video of a person {}."`): the text around a
-                candidate label; the embeddings of several are averaged.
+            hypothesis_template (`str` or list of them, defaults to `VIDEO_TEMPLATES`, those of zero-shot evaluation):
+                the text around a candidate label; the embeddings of several are averaged.
             top_k (`int`, *optional*): how many labels to return; all by default.
             window_seconds (`float`, *optional*): classify windows of this length each on its own; for long videos.
+                The frames of a window are those that are on the screen in it, by each frame's own time.
             stride_seconds (`float`, defaults to `window_seconds`): from the start of one window to the next. The last
                 window ends with the video; the only one of a video that is shorter than a window is the whole video.
             average_windows (`bool`, defaults to `False`): return the mean of the windows' scores, in place of each
                 window's.
-            fps (`float`, *optional*): frames per second of frames in memory, or in place of a file's own.
-            videos_kwargs (`dict`, *optional*): settings of the video processor for this call, such as `num_frames`,
-                `sampling`, `num_temporal_views`.
+            fps (`float`, *optional*): for windows: frames per second of frames in memory, or a constant rate in place
+                of a file's own times.
+            num_frames (`int`, *optional*): frames of a clip; by default the processor's, as all that follows.
+            frame_sampling_rate (`int`, *optional*): take frames that are this far apart, from the middle of the video:
+                `sampling="strided"` with this `frame_stride`, by the name that transformers' pipelines have for it.
+            videos_kwargs (`dict`, *optional*): any settings of the video processor for this call, such as `sampling`,
+                `num_temporal_views`.
             batch_size (`int`, defaults to 1): videos, or windows, that pass the model at once.
 
         Returns:
@@ -120,11 +129,13 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
             videos a list of these.
 
         Raises:
-            ValueError: labels are empty or repeated, a template has no `{}`, a window has no length, or a video in
-                memory is not one.
+            ValueError: labels are empty or repeated, a template has no `{}` or no labels, a window has no length, a
+                video in memory is not one, or the model gives scores that are not finite.
             VideoReadError: a file cannot be read.
         """
         labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
+        if labels is None and hypothesis_template is not None:
+            raise ValueError("hypothesis_template needs candidate_labels; the model's classes have learned contexts.")
         templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
         kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
@@ -142,19 +153,18 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         stride_seconds: float | None = None,
         average_windows: bool | None = None,
         fps: float | None = None,
+        num_frames: int | None = None,
+        frame_sampling_rate: int | None = None,
         videos_kwargs: dict[str, Any] | None = None,
     ) -> tuple[dict, dict, dict]:
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, found {top_k}.")
-        for name, value in (("window_seconds", window_seconds), ("stride_seconds", stride_seconds), ("fps", fps)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be more than 0, found {value}.")
-        reading = {
-            "window_seconds": window_seconds,
-            "stride_seconds": stride_seconds,
-            "fps": fps,
-            "videos_kwargs": videos_kwargs,
-        }
+        if top_k is not None and not (isinstance(top_k, Integral) and top_k >= 1):
+            raise ValueError(f"top_k must be at least 1, found {top_k!r}.")
+        seconds = {"window_seconds": window_seconds, "stride_seconds": stride_seconds, "fps": fps}
+        for name, value in seconds.items():
+            if value is not None and not (isinstance(value, Real) and value > 0):
+                raise ValueError(f"{name} must be more than 0, found {value!r}.")
+        frames = {"num_frames": num_frames, "frame_sampling_rate": frame_sampling_rate}
+        reading = {**seconds, **frames, "videos_kwargs": videos_kwargs}
         ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
         return _given(reading), _given({"text_embeds": text_embeds}), _given(ranking)
 
@@ -166,32 +176,39 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
         fps: float | None = None,
+        num_frames: int | None = None,
+        frame_sampling_rate: int | None = None,
         videos_kwargs: dict[str, Any] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
-        settings = videos_kwargs or {}
+        settings = _video_settings(num_frames, frame_sampling_rate, videos_kwargs or {})
         if window_seconds is None:
-            if stride_seconds is not None:
-                raise ValueError(f"stride_seconds={stride_seconds} needs window_seconds, the length of a window.")
+            for name, value in (("stride_seconds", stride_seconds), ("fps", fps)):
+                if value is not None:
+                    raise ValueError(f"{name}={value} needs window_seconds, the length of a window.")
             yield {"clips": [self._to_clips([video], settings)], "span": None, "is_last": True}
             return
-        frames = _Frames(video, fps)
-        windows = window_bounds(frames.total, frames.fps, window_seconds, stride_seconds or window_seconds)
-        for number, (start, stop) in enumerate(windows):
+        frames = _TimedFrames(video, fps)
+        # No more windows than frames: none is shorter than a frame's mean time, and none starts sooner after another.
+        length, stride = (max(value, frames.mean_time) for value in (window_seconds, stride_seconds or window_seconds))
+        windows = window_bounds(frames.duration, length, stride)
+        for number, (start, end) in enumerate(windows):
             yield {
-                "clips": [self._read_window(frames, start, stop, settings)],
-                "span": (start / frames.fps, stop / frames.fps),
+                "clips": [self._read_window(frames, *frames.between(start, end), settings)],
+                "span": (round(start, 3), round(end, 3)),
                 "is_last": number == len(windows) - 1,
             }
 
     def _to_clips(self, videos: list[Any], settings: dict[str, Any]) -> torch.Tensor:
         return self.processor.video_processor(videos, return_tensors="pt", **settings)["pixel_values"].to(self.dtype)
 
-    def _read_window(self, frames: "_Frames", start: int, stop: int, settings: dict[str, Any]) -> torch.Tensor:
+    def _read_window(self, frames: "_TimedFrames", start: int, stop: int, settings: dict[str, Any]) -> torch.Tensor:
         """The clips of one window, `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`: only the frames that they need."""
         processor = self.processor.video_processor
-        num_clips = settings.get("num_temporal_views", processor.num_temporal_views)
-        indices = processor.sample_frames(VideoMetadata(total_num_frames=stop - start), **settings)
+        indices, num_clips = np.arange(stop - start), 1
+        if settings.get("do_sample_frames", processor.do_sample_frames):
+            num_clips = settings.get("num_temporal_views") or processor.num_temporal_views
+            indices = processor.sample_frames(VideoMetadata(total_num_frames=stop - start), **settings)
         clips = frames.read((start + indices).reshape(num_clips, -1).tolist())
         pixel_values = self._to_clips(clips, {**settings, "do_sample_frames": False, "num_temporal_views": 1})
         if num_clips == 1:
@@ -220,6 +237,11 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         """The result for a video, from the outputs of its windows or from its only output."""
         labels = self.model.config.label_names if candidate_labels is None else candidate_labels
         logits = torch.cat([output["logits"] for output in model_outputs]).float()
+        if not logits.isfinite().all():
+            raise ValueError(
+                f"{self.model.name_or_path or type(self.model).__name__} gives scores that are not finite numbers: "
+                f"its weights are damaged, or too large for its precision, {self.dtype}."
+            )
         if average_windows or model_outputs[0]["span"] is None:
             return rank_labels(average_views(logits[None])[0].softmax(dim=-1), labels, top_k)
         return [
@@ -233,31 +255,47 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         self.processor.save_pretrained(save_directory)
 
 
-class _Frames:
+class _TimedFrames:
     """
-    A video whose frames are read a window at a time.
+    A video whose frames are found by time and read a window at a time.
 
     Args:
         video: a source of [`VideoReader`], or frames in memory.
-        fps: of frames in memory, or in place of the file's own.
+        fps: of frames in memory, or a constant rate in place of a file's own times.
+
+    Attributes:
+        duration (`float`): seconds, of which the last frame takes as many as the one before it.
+        mean_time (`float`): seconds for which a frame is shown, on average.
 
     Raises:
-        ValueError: neither `fps` nor the file says how many frames a second has.
+        ValueError: neither `fps` nor the file says when frames are shown.
         VideoReadError: the file cannot be read.
     """
 
     def __init__(self, video: Any, fps: float | None):
-        self._reader = VideoReader(video) if is_video_source(video) else None
+        reader = VideoReader(video) if is_video_source(video) else None
+        self._reader: Any = reader
         self._frames = [video] if is_frame(video) else video
-        self.total = len(self._frames) if self._reader is None else self._reader.num_frames
-        if self.total == 0:
+        self._fps = fps
+        self._total = len(self._frames) if reader is None else reader.num_frames
+        if self._total == 0:
             raise ValueError("The video has no frames; expected at least 1.")
-        if fps is None and self._reader is not None:
-            fps = self._reader.fps
-        if fps is None:
-            name = "Frames in memory do" if self._reader is None else f"{self._reader.name} does"
+        if fps is not None:
+            self.duration = self._total / fps
+        elif reader is not None and (times := reader.frame_times) is not None:
+            last_frame = times[-1] - times[-2] if self._total > 1 else 1 / (reader.fps or 1)
+            self.duration = float(times[-1] + last_frame)
+        else:
+            name = "Frames in memory do" if reader is None else f"{reader.name} does"
             raise ValueError(f"{name} not say how many frames make a second, which windows need: give fps=...")
-        self.fps = fps
+        self.mean_time = self.duration / self._total
+
+    def between(self, start: float, end: float) -> tuple[int, int]:
+        """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
+        if self._fps is None:
+            return self._reader.frames_between(start, end)
+        first = min(int((start + _SMALLEST_TIME) * self._fps), self._total - 1)
+        return first, min(max(math.ceil((end - _SMALLEST_TIME) * self._fps), first + 1), self._total)
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""
@@ -270,21 +308,19 @@ class _Frames:
         return [self._frames[clip] for clip in clips]
 
 
-def window_bounds(num_frames: int, fps: float, window_seconds: float, stride_seconds: float) -> list[tuple[int, int]]:
+def window_bounds(duration: float, window_seconds: float, stride_seconds: float) -> list[tuple[float, float]]:
     """
-    The windows of a video as `(first frame, frame after the last)`, all of the same length. One starts every
-    `stride_seconds`; the last one ends with the video. They cover it if `stride_seconds` is no longer than
-    `window_seconds`. A video that is shorter than a window is one window.
+    The windows of a video as `(start, end)` in seconds, all of the same length. One starts every `stride_seconds`; the
+    last one ends with the video. They cover it if `stride_seconds` is no longer than `window_seconds`. A video that is
+    shorter than a window is one window.
     """
-    length = max(1, round(window_seconds * fps))
-    if num_frames <= length:
-        return [(0, num_frames)]
-    last = num_frames - length
-    step = max(1.0, stride_seconds * fps)
-    starts = [round(number * step) for number in range(int(last / step) + 1)]
-    if starts[-1] < last:
+    last = duration - window_seconds
+    if last < _SMALLEST_TIME:
+        return [(0.0, duration)]
+    starts = [number * stride_seconds for number in range(int((last + _SMALLEST_TIME) / stride_seconds) + 1)]
+    if last - starts[-1] > _SMALLEST_TIME:
         starts.append(last)
-    return [(start, start + length) for start in starts]
+    return [(start, start + window_seconds) for start in starts]
 
 
 def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
@@ -305,12 +341,25 @@ def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None
 
 
 def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Likewise, of one template, several, or the default one."""
+    """Likewise, of one template, several, or those of zero-shot evaluation."""
     if hypothesis_template is None:
-        return (DEFAULT_TEMPLATE,)
+        return VIDEO_TEMPLATES
     templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
     check_templates(templates)
     return templates
+
+
+def _video_settings(
+    num_frames: int | None, frame_sampling_rate: int | None, videos_kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The video processor's settings from the pipeline's arguments, of which none may contradict another."""
+    settings: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
+    if frame_sampling_rate is not None:
+        settings |= {"sampling": "strided", "frame_stride": frame_sampling_rate}
+    for name, value in settings.items():
+        if videos_kwargs.get(name, value) != value:
+            raise ValueError(f"videos_kwargs has {name}={videos_kwargs[name]!r}, and beside it stands {value!r}.")
+    return videos_kwargs | settings
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a video in any form to the frames a model sees: sampling, resizing, cropping into views, normalisation."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from transformers.video_utils import VideoInput, VideoMetadata, make_batched_met
 
 from .configuration_vita_clip import errors_naming
 from .remote_code_vita_clip import locate_base
-from .video_reading_vita_clip import is_video_source, read_video
+from .video_reading_vita_clip import VideoReader, is_video_source
 
 logger = logging.get_logger(__name__)
 
@@ -179,9 +180,18 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     model_input_names = ["pixel_values"]  # noqa: RUF012
 
     def __init__(self, **kwargs: Unpack[VitaClipVideoProcessorKwargs]):
+        # Files of other processors hold names that are not known here; one letter off is a slip of the pen.
+        _refuse_misspelt(kwargs, self.valid_kwargs.__annotations__, type(self).__name__)
         super().__init__(**kwargs)
+        _refuse_fps(vars(self))
         _frame_sampling(vars(self))
         _check_count("num_spatial_views", self.num_spatial_views)
+
+    @classmethod
+    def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in the base class; a misspelt setting in `kwargs` (`num_frame=16`) is a `ValueError`."""
+        _refuse_misspelt(kwargs, cls.valid_kwargs.__annotations__, cls.__name__)
+        return super().from_dict(video_processor_dict, **kwargs)
 
     @classmethod
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
@@ -224,27 +234,27 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
 
         Args:
             metadata: of the video, with its number of frames.
-            num_frames, settings: the fields of `FrameSampling` that are not this object's own.
+            num_frames, settings: settings of the call that are not this object's own. Those that have nothing to do
+                with sampling, such as `size`, change nothing here.
+
+        Raises:
+            ValueError: a setting is not known or makes no sense, `fps` among them: clips have `num_frames` frames.
         """
         given = {name: value for name, value in {"num_frames": num_frames, **settings}.items() if value is not None}
+        check_names(given, self.valid_kwargs.__annotations__, type(self).__name__)
+        _refuse_fps(given)
         return _frame_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
 
     def _resolve_settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's settings over this object's, checked and in transformers' standard form."""
-        unknown = sorted(set(kwargs) - set(self.valid_kwargs.__annotations__))
-        if unknown:
-            raise ValueError(f"unknown arguments {', '.join(unknown)} to {type(self).__name__}")
+        check_names(kwargs, self.valid_kwargs.__annotations__, type(self).__name__)
         try:
             validate_typed_dict(self.valid_kwargs, kwargs)
         except StrictDataclassError as error:
             raise ValueError(str(error)) from error
         own: dict[str, Any] = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__}
         settings = own | kwargs
-        if settings["fps"] is not None:
-            raise ValueError(
-                f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
-                "use num_frames, and sampling='strided' with frame_stride"
-            )
+        _refuse_fps(settings)
         _frame_sampling(settings)
         num_crops = settings["num_spatial_views"]
         _check_count("num_spatial_views", num_crops)
@@ -287,6 +297,19 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         return self.rescale_and_normalize(frames, *(settings[name] for name in names))
 
 
+class FileMetadata(VideoMetadata):
+    """A file's metadata, whose `timestamps` are the seconds at which its frames are shown, at any rate of frames."""
+
+    frame_times: np.ndarray | None = None  # no field: transformers makes other metadata from the fields
+
+    @property
+    def timestamps(self) -> list[float]:
+        """Of the sampled frames."""
+        if self.frame_times is None or self.frames_indices is None:
+            return super().timestamps
+        return self.frame_times[self.frames_indices].tolist()
+
+
 @dataclass
 class _Clip:
     """Frames of one video, `(num_clips * T, 3, H, W)`, and the metadata of their source."""
@@ -304,7 +327,11 @@ def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMeta
         return np.arange(total) if sampling is None else sampling.indices(total).reshape(-1)
 
     if is_video_source(video):
-        frames, metadata = read_video(video, choose)
+        reader = VideoReader(video)
+        metadata = FileMetadata(**reader.metadata)
+        metadata.frame_times = reader.frame_times
+        metadata.frames_indices = choose(metadata).tolist()
+        frames = reader.read_frames(metadata.frames_indices)
     else:
         if is_frame(video):
             sampling, video = None, [video]  # a single image is a clip of one frame
@@ -444,6 +471,27 @@ def _stack(views: Sequence[torch.Tensor]) -> torch.Tensor:
             "(do_sample_frames=True) and crop to one size (do_center_crop=True), or leave out return_tensors"
         )
     return torch.stack(list(views))
+
+
+def check_names(given: Iterable[str], known: Collection[str], taker: str) -> None:
+    """Raises `ValueError` for the first name that `taker` does not know, with the known name that it resembles."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"is {near[0]} meant?" if near else f"it takes {', '.join(sorted(known))}"
+            raise ValueError(f"{taker} has no argument {name}; {meant}")
+
+
+def _refuse_misspelt(given: Iterable[str], known: Collection[str], taker: str) -> None:
+    check_names([name for name in given if difflib.get_close_matches(name, known, 1, 0.85)], known, taker)
+
+
+def _refuse_fps(settings: Mapping[str, Any]) -> None:
+    if settings.get("fps") is not None:
+        raise ValueError(
+            f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
+            "use num_frames, and sampling='strided' with frame_stride"
+        )
 
 
 def _frame_sampling(settings: Mapping[str, Any]) -> FrameSampling:

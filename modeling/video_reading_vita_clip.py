@@ -1,55 +1,62 @@
-"""Open a video file, say how many frames it has, decode chosen frames. The one module that knows the codec library."""
+"""A video's frames by index. Files are decoded in another process, which they may end; this one goes on."""
 
-import io
-import math
+import json
+import mmap
 import os
-import re
-from bisect import bisect_right
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import weakref
 from collections.abc import Callable, Iterable
-from functools import cache
-from types import SimpleNamespace
-from typing import Any, BinaryIO
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from huggingface_hub.utils import httpx
 from transformers.video_utils import VideoMetadata
 
-VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+from .video_container_vita_clip import look_into, reason_not_opened
+from .video_decoding_vita_clip import PROGRAM
+from .video_source_vita_clip import VideoFile, VideoReadError, VideoSource, locate_video, number_of_environment
+from .video_source_vita_clip import is_video_source as is_source_of_file
 
-# decord fills a frame that it cannot decode with a copy of an earlier one. Any number above zero and far below
-# 1 / (number of frames) makes the first such substitution an error.
-_NO_SUBSTITUTED_FRAMES = 1e-9
-# A jump stops and refills the decoder, which costs about as much as decoding this many frames of a 340x256 H.264
-# file. A shorter way is played.
-_SEEK_COST_IN_FRAMES = 10
-# Every container has a zero byte within its first bytes; text and HTML error pages have none.
-_HEAD_SIZE = 4096
-# MP4 and MOV files begin with the length of a box and one of these names.
-_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-# decord decodes ahead and reports damage at once, even if good frames still wait in its queue: a race between its
-# threads decides whether such a frame can be read. On a busy machine up to half of the attempts on a frame shortly
-# before damage fail.
-_ATTEMPTS = 10
-# Timestamps in seconds: decord's for "none" lie below the first; the second tells zero from rounding errors.
-_NO_TIMESTAMP = -1e9
+__all__ = ["VideoReadError", "VideoReader", "VideoSource", "is_video_source", "read_video"]
+
+MAX_FRAME_PIXELS = 4096 * 4096
+MAX_CLIP_BYTES = 4 * 1024**3
+# A decoder that shows no progress for this long and has worked meanwhile is ended; so is one that waits this long.
+_STALLED_SECONDS, _WAITING_SECONDS = 1.5, 15.0
+# Opening a file means reading it from end to end, of which no progress is seen.
+_SLOWEST_BYTES_PER_SECOND = 50e6
+_START_SECONDS = 60.0
+# Frames that are handed over at once.
+_BYTES_AT_ONCE = 64 * 1024**2
+# Written times are rounded: a frame that begins within this much of a given second begins there.
 _SMALLEST_FRAME_TIME = 1e-3
 
 
-class VideoReadError(OSError, ValueError):
-    """A video cannot be opened or decoded. The message starts with the file's name and gives the cause."""
-
-
 def is_video_source(value: Any) -> bool:
-    """Whether `value` is something `VideoReader` opens: a path, a URL, bytes or a binary file object."""
-    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(value, "read")
+    """
+    Whether `value` is something `VideoReader` opens: a path, a URL, bytes, a binary file object, or a `VideoDecoder`
+    of torchcodec.
+    """
+    return _is_torchcodec_decoder(value) or is_source_of_file(value)
 
 
 def read_video(
-    source: VideoSource,
+    source: Any,
     choose_indices: Callable[[VideoMetadata], Iterable[int]] | None = None,
     *,
     num_threads: int = 1,
+    backend: str = "decord",
+    allow_private: bool = True,
 ) -> tuple[torch.Tensor, VideoMetadata]:
     """
     Decode the frames that `choose_indices` picks, and no others.
@@ -58,9 +65,8 @@ def read_video(
     no bytes and no file objects, trusts the container's frame count, and returns wrong frames for some files.
 
     Args:
-        source: path, http(s) URL, the file's bytes, or a binary file object (read from its start).
+        source, num_threads, backend, allow_private: as in `VideoReader`.
         choose_indices: gets the file's metadata, returns frame indices in any order, repeats allowed. `None`: all.
-        num_threads: decoder threads, as in `VideoReader`.
 
     Returns:
         uint8 RGB frames of shape `(T, 3, H, W)`, T the number of indices, and the metadata with `frames_indices` set.
@@ -69,7 +75,7 @@ def read_video(
         VideoReadError: see `VideoReader`.
         IndexError: an index outside `[0, number of frames)`.
     """
-    reader = VideoReader(source, num_threads=num_threads)
+    reader = VideoReader(source, num_threads=num_threads, backend=backend, allow_private=allow_private)
     metadata = reader.metadata
     indices = range(reader.num_frames) if choose_indices is None else choose_indices(metadata)
     metadata.frames_indices = [int(index) for index in indices]
@@ -82,19 +88,30 @@ class VideoReader:
 
     Frame i is the i-th frame that a decoder outputs when it plays the file from the start. decord alone does not keep
     to that: it also counts packets that an edit list hides (clips cut without re-encoding), it lands on a neighbour of
-    the frame asked for in streams with open groups of pictures (x265's default), it starts MPEG streams too late, it
-    repeats an earlier frame if it cannot decode one, and for some widths it returns padded rows. This class checks for
-    each of these, and corrects or refuses it.
+    the frame asked for in streams with open groups of pictures (x265's default) and in files without presentation
+    times (AVI), it starts MPEG streams too late, it repeats an earlier frame if it cannot decode one, and for some
+    widths it returns padded rows. Each of these is checked for, and corrected or refused.
+
+    Frames have the size that is stored. Pixels that are not square (a sample aspect ratio other than 1:1, as on DVDs)
+    are not stretched: PyAV, torchcodec and OpenCV give such frames in the same way.
 
     Damage that the codec conceals (smeared blocks after a bit error) is not detected: such a frame looks like any
     other to decord, and to PyAV and torchcodec with their defaults. If the codec gives up, the frames before the
     damage can be read, but some of the last few before it may be refused too.
 
+    decord works in a process of its own, one for each thread that reads, which starts with the first file and ends
+    with the thread. If a damaged file ends it, or it makes no progress, the file is refused and the next one is read.
+
+    The environment sets other limits than the defaults: `VITA_CLIP_MAX_FRAME_PIXELS` (height x width, 4096 x 4096) and
+    `VITA_CLIP_MAX_CLIP_BYTES` (of all frames of one call of `read_frames`, 4 GiB).
+
     Args:
-        source: path, http(s) URL (downloaded into memory), the file's bytes, or a binary file object, which is read
-            whole and left open.
+        source: path, http(s) URL (downloaded), the file's bytes, a binary file object, which is read whole and left
+            open, or a `VideoDecoder` of torchcodec, which is asked for its frames as it is.
         num_threads: decoder threads; 0 lets the codec choose. One is the right number for short clips read by several
             workers: starting threads costs more than they save.
+        backend: "decord", or "torchcodec" if that is installed; it decodes in this process.
+        allow_private: whether a URL may lead to this machine or a private network, see `locate_video`.
 
     Attributes:
         name (`str`): the path or URL, or a description such as "<1024 bytes>"; every error starts with it.
@@ -104,27 +121,27 @@ class VideoReader:
 
     Raises:
         VideoReadError: no such file, a directory, an empty file, a failed download, not a video, sound only, no
-            frames; from `read_frames`, a frame that cannot be decoded.
+            frames, larger frames than allowed; from `read_frames`, a frame that cannot be decoded.
     """
 
-    def __init__(self, source: VideoSource, *, num_threads: int = 1):
+    def __init__(self, source: Any, *, num_threads: int = 1, backend: str = "decord", allow_private: bool = True):
         if num_threads < 0:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
-        self.name, self._content, self._head = _locate(source)
-        self._num_threads = num_threads
-        self._restart()
-        self._key_frames: list[int] = self._decoder.get_key_indices()
-        self.fps = _average_fps(self._decoder)
-        self._num_hidden = self._count_hidden_frames()
-        self.num_frames = len(self._decoder) - self._num_hidden
-        self._times = self._read_times()
-        self._can_skip = self._can_seek = self._starts_with_first_packet()
-        if not self._can_skip:
-            # For example the file was cut inside a group of pictures, and packets before the first key frame show
-            # nothing. Only decoding tells the number of frames, and decord's jumps and skips use wrong numbers.
-            self.num_frames = self._count_by_decoding()
-            self._times = None
-        self.height, self.width = self._read_frame(0).shape[:2]
+        if backend not in ("decord", "torchcodec"):
+            raise ValueError(f'backend must be "decord" or "torchcodec", found {backend!r}')
+        self._decoded: _DecodedFrames
+        if _is_torchcodec_decoder(source):
+            self.name, self._decoded = f"<{type(source).__name__}>", _TorchcodecFrames(source)
+        else:
+            file = locate_video(source, allow_private=allow_private)
+            self.name = file.name
+            if backend == "torchcodec":
+                self._decoded = _TorchcodecFrames.open(file, num_threads)
+            else:
+                self._decoded = _DecordFrames(file, num_threads)
+        decoded = self._decoded
+        self.num_frames, self.fps = decoded.num_frames, decoded.fps
+        self.height, self.width = decoded.height, decoded.width
 
     @property
     def frame_times(self) -> np.ndarray | None:
@@ -132,8 +149,8 @@ class VideoReader:
         Seconds from the start of the video at which each frame is shown, float64 `(num_frames,)`, the first at 0.
         From the rate if frames have no timestamps; `None` if the file has neither.
         """
-        if self._times is not None:
-            return self._times
+        if self._decoded.times is not None:
+            return self._decoded.times
         return np.arange(self.num_frames) / self.fps if self.fps else None
 
     def frames_between(self, start: float, end: float) -> tuple[int, int]:
@@ -152,7 +169,6 @@ class VideoReader:
         last_frame = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or 1)
         if start >= times[-1] + last_frame:
             raise VideoReadError(f"{self.name}: ends after {times[-1] + last_frame:.1f} s, before second {start:g}")
-        # Written times are rounded: a frame that begins within this much of `start` or `end` begins there.
         first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
         stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
         return first, max(stop, first + 1)
@@ -171,7 +187,7 @@ class VideoReader:
             width=self.width,
             height=self.height,
             duration=self.duration,
-            video_backend="decord",
+            video_backend=self._decoded.backend,
         )
 
     def read_frames(self, indices: Iterable[int]) -> torch.Tensor:
@@ -187,307 +203,308 @@ class VideoReader:
 
         Raises:
             IndexError: an index outside the file.
-            VideoReadError: a frame cannot be decoded; it says which, and how many frames were read before it.
+            VideoReadError: a frame cannot be decoded; it says which, and how many frames were read before it. Or the
+                frames would take more memory than allowed.
         """
         indices = [int(index) for index in indices]
         for index in indices:
             if not 0 <= index < self.num_frames:
                 raise IndexError(f"{self.name}: frame {index} asked for, the file has frames 0..{self.num_frames - 1}")
+        num_bytes = len(indices) * self.height * self.width * 3
+        limit = number_of_environment("VITA_CLIP_MAX_CLIP_BYTES", MAX_CLIP_BYTES)
+        if num_bytes > limit:
+            raise VideoReadError(
+                f"{self.name}: {len(indices)} frames of {self.width} x {self.height} take {num_bytes} bytes, more "
+                f"than the {limit} that are allowed (VITA_CLIP_MAX_CLIP_BYTES); read fewer at once"
+            )
         wanted = sorted(set(indices))
-        frames = np.empty((len(wanted), self.height, self.width, 3), dtype=np.uint8)
-        for row, index in enumerate(wanted):
-            frames[row] = self._read_frame(index)
-        video = torch.from_numpy(frames)
+        video = torch.from_numpy(self._decoded.read(wanted))
         if wanted != indices:
             row_of = {index: row for row, index in enumerate(wanted)}
             video = video[[row_of[index] for index in indices]]
         return video.permute(0, 3, 1, 2)
 
-    # decord's position is a packet number in display order. It is `_offset` ahead of the index of the frame shown: the
-    # number of hidden frames after a jump, 0 while the file plays from its start.
 
-    def _restart(self) -> None:
-        """Open the file (again), with the decoder before its first frame."""
-        self._decoder = _open_with_decord(self.name, self._content, self._head, self._num_threads)
-        self._offset = 0
-        self._decoded: tuple[int, np.ndarray] | None = None
+class _DecodedFrames(Protocol):
+    """What decodes: attributes as in `VideoReader`, `times` in seconds or none."""
 
-    def _position(self) -> int:
-        return _codec().position_of(self._decoder._handle)
+    backend: str
+    num_frames: int
+    height: int
+    width: int
+    fps: float | None
 
-    def _next_frame(self) -> np.ndarray:
-        """The next frame, `(H, W, 3)`. It is kept with its index: it may be asked for next."""
-        frame = _without_padding(self._decoder.next())
-        self._decoded = (self._position() - 1 - self._offset, frame)
-        return frame
+    @property
+    def times(self) -> np.ndarray | None: ...
 
-    def _read_frame(self, index: int) -> np.ndarray:
-        reached = 0
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._decode(index)
-            except _codec().errors as error:  # noqa: PERF203
-                cause = error
-                reached = min(max(reached, self._position() - self._offset), index)
-                self._restart()
-        raise VideoReadError(
-            f"{self.name}: frame {index} cannot be decoded: {_cause(cause)} after {reached} of {self.num_frames} "
-            "frames. The file is damaged or was cut off."
-        ) from cause
+    def read(self, indices: list[int]) -> np.ndarray:
+        """uint8 `(T, H, W, 3)` of indices that rise."""
 
-    def _decode(self, index: int) -> np.ndarray:
-        if self._decoded is not None and self._decoded[0] == index:
-            return self._decoded[1]
-        self._go_to(index)
-        # A jump to a key frame decodes it.
-        if self._decoded is not None and self._decoded[0] == index:
-            return self._decoded[1]
-        return self._next_frame()
 
-    def _go_to(self, index: int) -> None:
-        """Bring the decoder to frame `index` by playing on or by a jump, whichever decodes less."""
-        current = self._position() - self._offset
-        key_packet = self._key_packet_before(index + self._num_hidden)
-        key_frame = key_packet - self._num_hidden
-        saves = index < current or key_frame - current > _SEEK_COST_IN_FRAMES
-        if self._can_seek and key_frame > 0 and saves:
-            if self._jump_to(key_packet) and index == key_frame:
-                return
-        elif index < current:
-            self._restart()
-        self._play_to(index + self._offset)
+# ---- decord, in another process ----
 
-    def _key_packet_before(self, packet: int) -> int:
-        after = bisect_right(self._key_frames, packet)
-        return self._key_frames[after - 1] if after else 0
 
-    def _jump_to(self, key_packet: int) -> bool:
-        """
-        Jump to this key frame and decode it. If its timestamp does not confirm it, return False, with the file back at
-        its start.
-        """
-        if self._confirms(key_packet):
-            self._offset = self._num_hidden
-            self._next_frame()
-            return True
-        # An open group (pictures that follow the key frame in the file are shown before it), or no seeking.
-        self._can_seek = False
-        self._restart()
-        return False
+class _DecordFrames:
+    backend = "decord"
 
-    def _confirms(self, key_packet: int) -> bool:
-        """Whether decord, sent to this key frame, finds its timestamp on the frame that comes out."""
+    def __init__(self, file: VideoFile, num_threads: int):
+        self._file = file
+        max_pixels = number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS)
+        self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        self._options = {"num_threads": num_threads, "max_pixels": max_pixels, "container": asdict(self._container)}
+        reply, process = self._ask("opening it")
+        self.num_frames, self.height, self.width = reply["num_frames"], reply["height"], reply["width"]
+        self.fps: float | None = reply["fps"]
+        self.times = process.memory(8 * self.num_frames).view(np.float64).copy() if reply["has_times"] else None
+
+    def read(self, indices: list[int]) -> np.ndarray:
+        frames = np.empty((len(indices), self.height, self.width, 3), dtype=np.uint8)
+        size = self.height * self.width * 3
+        at_once = max(_BYTES_AT_ONCE // size, 1)
+        for first in range(0, len(indices), at_once):
+            part = indices[first : first + at_once]
+            goes_on = first + at_once < len(indices)
+            _, process = self._ask(f"decoding frames {part[0]} to {part[-1]}", indices=part, goes_on=goes_on)
+            frames[first : first + len(part)].reshape(-1)[:] = process.memory(size * len(part))
+        return frames
+
+    def _ask(self, activity: str, **request: Any) -> "tuple[dict[str, Any], _DecoderProcess]":
+        process = _decoder_of_this_thread()
         try:
-            if self._position() == key_packet:
-                # decord checks nothing if it is there already: go elsewhere first.
-                self._decoder.seek(len(self._decoder) - 1 if key_packet == 0 else 0)
-            self._decoder.seek_accurate(key_packet)
-        except _codec().errors:
-            return False
-        # decord counts the frame as passed (and holds it for the next call) only if the timestamps agree.
-        return self._position() == key_packet + 1
+            path = self._file.path
+            seconds = _STALLED_SECONDS + os.path.getsize(path) / _SLOWEST_BYTES_PER_SECOND
+            file = {"path": path, **self._options}
+            reply = process.ask({"reader": self._reader, "file": file, **request}, seconds)
+        except OSError as error:
+            raise VideoReadError(f"{self._file.name}: {error.strerror or error}") from error
+        except _DecoderEndedError as error:
+            raise VideoReadError(f"{self._file.name}: the decoder {error} while {activity}") from error
+        if "not_opened" in reply:
+            cause = reason_not_opened(reply["not_opened"], self._container.kind)
+            raise VideoReadError(f"{self._file.name}: {cause}")
+        if "error" in reply:
+            raise VideoReadError(f"{self._file.name}: {reply['error']}")
+        return reply, process
 
-    def _play_to(self, position: int) -> None:
-        """Decode up to `position`, one group of pictures at a time: across groups decord would jump, unconfirmed."""
-        first = bisect_right(self._key_frames, self._position())
-        last = bisect_right(self._key_frames, position)
-        for key_packet in self._key_frames[first:last]:
-            self._skip_to(key_packet - 1)
-            self._next_frame()
-        self._skip_to(position)
 
-    def _skip_to(self, position: int) -> None:
-        if self._can_skip and self._position() < position:
-            self._decoder.seek_accurate(position)
-        # decord's skip ends early near the end of some files, without an error: play the rest.
-        while self._position() < position:
-            self._next_frame()
+class _DecoderEndedError(Exception):
+    """The process that decodes is there no more; the message says by what it was ended."""
 
-    def _count_hidden_frames(self) -> int:
-        """Number of packets that an edit list hides: the decoder needs them, decord counts them, players skip them."""
+
+class _DecoderProcess:
+    """
+    A running `video_decoding_vita_clip.py`: one request at a time, answered by a line of JSON, and frames in memory
+    that both processes map.
+
+    Raises:
+        ImportError: decord is not installed.
+        OSError: the process cannot be started.
+    """
+
+    def __init__(self) -> None:
+        memory = _file_in_memory()
+        # The same packages as here, however they got onto the path; the folder of the program itself is none of them.
+        environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            starts = self._decoder.get_frame_timestamp(np.arange(len(self._decoder)))[:, 0]
-        except IndexError as error:  # the container promises frames that are not there
-            raise VideoReadError(f"{self.name}: none of its {len(self._decoder)} frames is in the file") from error
-        before_start = int(((starts > _NO_TIMESTAMP) & (starts < -_SMALLEST_FRAME_TIME)).sum())
-        if before_start == 0 or before_start == len(self._decoder):
-            return 0
-        shown = self._confirms(0)
-        self._restart()
-        return 0 if shown else before_start
-
-    def _read_times(self) -> np.ndarray | None:
-        """When each frame is shown; `None` if the packets have no presentation times (AVI, raw streams)."""
-        packets = np.arange(self._num_hidden, len(self._decoder))
-        times = self._decoder.get_frame_timestamp(packets)[:, 0].astype(np.float64)
-        has_times = len(times) > 0 and times[0] > _NO_TIMESTAMP and bool((np.diff(times) > 0).all())
-        return times - times[0] if has_times else None
-
-    def _starts_with_first_packet(self) -> bool:
-        """Whether the first frame that decord gives is the one that the first packet holds."""
-        if self._key_frames[:1] != [0]:
-            starts = False
-        elif self._num_hidden or len(self._decoder) == 1 or self._head[4:8] in _MP4_BOXES:
-            return True  # known already, or the file has an index and need not be tried
-        else:
-            starts = self._confirms(0)
-            self._restart()
-        if not starts and _is_mpeg_stream(self._head):
-            raise VideoReadError(
-                f"{self.name}: an MPEG transport or program stream whose first frame decord cannot get back to; "
-                "put it into another container: `ffmpeg -i FILE -c copy FILE.mp4`"
+            self._process = subprocess.Popen(
+                [sys.executable, PROGRAM, str(memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                pass_fds=[memory],
+                env=environment,
+                bufsize=0,
             )
-        return starts
-
-    def _count_by_decoding(self) -> int:
-        count = 0
+        except OSError as error:
+            os.close(memory)
+            raise OSError(f"the process that decodes videos cannot be started ({sys.executable}: {error})") from error
+        self._owner = os.getpid()
+        self._memory_file, self._memory = memory, np.empty(0, dtype=np.uint8)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stdout, selectors.EVENT_READ)
+        self._received = b""
+        self.end = weakref.finalize(self, _end, self._process, self._owner, self._selector, memory)
         try:
-            while True:
-                self._next_frame()
-                count += 1
-        except _codec().end_of_stream:
-            self._restart()
-        except _codec().errors as error:
-            raise VideoReadError(f"{self.name}: frame {count} cannot be decoded ({_cause(error)})") from error
-        if count == 0:
-            raise VideoReadError(f"{self.name}: no frame of its video stream can be decoded")
-        return count
+            ready = self._receive(_START_SECONDS)
+        except _DecoderEndedError as error:
+            raise OSError(f"the process that decodes videos {error} at its start: {self._last_message()}") from error
+        if "import_error" in ready:
+            raise ImportError(ready["import_error"])
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it runs, and is this process's own: a fork has that of its parent."""
+        return self._owner == os.getpid() and self.end.alive and self._process.poll() is None
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """
+        Args:
+            request: see `video_decoding_vita_clip.py`.
+            seconds: that it may work without progress.
+
+        Raises:
+            _DecoderEndedError: it died, or was ended because it made no progress.
+        """
+        try:
+            with suppress(BrokenPipeError):  # its end is seen below
+                self._stdin.write(json.dumps(request).encode() + b"\n")
+            return self._receive(seconds)
+        except BaseException:  # Ctrl-C too: a late reply would be taken for that to the next request
+            self.end()
+            raise
+
+    def memory(self, size: int) -> np.ndarray:
+        """The first bytes of what both processes map, to be copied before the next request."""
+        if len(self._memory) < size:
+            self._memory = np.frombuffer(mmap.mmap(self._memory_file, 0, prot=mmap.PROT_READ), dtype=np.uint8)
+        return self._memory[:size]
+
+    @property
+    def _stdin(self) -> Any:
+        return self._process.stdin
+
+    @property
+    def _stdout(self) -> Any:
+        return self._process.stdout
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        since, worked = time.monotonic(), self._seconds_worked()
+        while True:
+            line, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                if line:
+                    return json.loads(line)
+                since, worked = time.monotonic(), self._seconds_worked()  # an empty line: progress
+            elif self._selector.select(timeout=0.1):
+                received = self._stdout.read(65536)
+                if not received:
+                    raise _DecoderEndedError(self._cause_of_end())
+                self._received += received
+            else:
+                waited = time.monotonic() - since
+                is_stalled = waited > seconds and self._seconds_worked() - worked > seconds
+                if is_stalled or waited > max(_WAITING_SECONDS, 2 * seconds):
+                    raise _DecoderEndedError(f"was ended because it made no progress for {waited:.1f} s")
+
+    def _seconds_worked(self) -> float:
+        """Processor time that the process has used; what the clock says where that cannot be known."""
+        try:
+            with open(f"/proc/{self._process.pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError):
+            return time.monotonic()
+
+    def _cause_of_end(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        wants_memory = " for want of memory" if "bad_alloc" in self._last_message() else ""
+        return f"was ended by {signal.Signals(-code).name}{wants_memory}"
+
+    def _last_message(self) -> str:
+        self._messages.seek(0)
+        lines = self._messages.read()[-2000:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
 
-@cache
-def _codec() -> SimpleNamespace:
-    """
-    decord and its names that are used here, imported when the first file is opened: decoded frames need no codec
-    library, and the import is slow. `position_of` gives the packet number that a reader's handle stands before.
-    """
-    try:
-        import decord
-    except ImportError as error:
-        raise ImportError("Decoding videos needs the decord library: `pip install decord2`.") from error
-    position_of = decord.get_global_func("video_reader._CAPI_VideoReaderGetCurrentPosition")
-    end_of_stream = (StopIteration, decord.DECORDLimitReachedError)
-    errors = (decord.DECORDError, RuntimeError, *end_of_stream)
-    return SimpleNamespace(library=decord, position_of=position_of, end_of_stream=end_of_stream, errors=errors)
+def _end(process: "subprocess.Popen[bytes]", owner: int, selector: selectors.BaseSelector, memory: int) -> None:
+    """A fork that has the process of its parent closes its ends of the pipes, and leaves the process alone."""
+    selector.close()
+    os.close(memory)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    if owner == os.getpid():
+        process.kill()
+        process.wait()
 
 
-def _locate(source: VideoSource) -> tuple[str, bytes | None, bytes]:
-    """The source's name for messages, its content unless that is a file on disk, and its first bytes."""
-    content: bytes | None = None
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        content = bytes(source)
-        name = f"<{len(content)} bytes>"
-    elif isinstance(source, (str, os.PathLike)):
-        name = str(os.fspath(source))
-        if name.startswith(("http://", "https://")):
-            content = _download(name)
-    elif hasattr(source, "read"):
-        name, content = _read_file_object(source)
-    else:
-        raise ValueError(
-            "a video is given as a path, an http(s) URL, bytes or a binary file object, "
-            f"found {type(source).__name__}: {source!r:.80}"
-        )
-    head = _read_head(name) if content is None else content[:_HEAD_SIZE]
-    if not head:
-        raise VideoReadError(f"{name}: is empty (0 bytes)")
-    if b"\0" not in head:
-        raise VideoReadError(f"{name}: is not a video (it looks like text; it starts with {head[:20]!r})")
-    return name, content, head
+def _file_in_memory() -> int:
+    """Its descriptor; where there is no such thing, that of a temporary file."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("vita-clip-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
-def _read_file_object(file: BinaryIO) -> tuple[str, bytes]:
-    name = getattr(file, "name", None)
-    name = name if isinstance(name, str) else f"<{type(file).__name__}>"
-    if getattr(file, "seekable", lambda: False)():
-        file.seek(0)
-    content = file.read()
-    if not isinstance(content, bytes):
-        raise VideoReadError(f"{name}: opened in text mode; a video is read from a binary file object (mode 'rb')")
-    return name, content
+class _ThisThread(threading.local):
+    decoder: _DecoderProcess | None = None
 
 
-def _download(url: str) -> bytes:
-    try:
-        response = httpx.get(url, follow_redirects=True, timeout=30)
-        response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        cause = str(error).partition("\n")[0]
-        raise VideoReadError(f"{url}: download failed ({cause or type(error).__name__})") from error
-    return response.content
+# A thread's attributes go when the thread ends, and its decoder with them.
+_THIS_THREAD = _ThisThread()
 
 
-def _read_head(path: str) -> bytes:
-    if not os.path.exists(path):
-        raise VideoReadError(f"{path}: no such file")
-    if os.path.isdir(path):
-        raise VideoReadError(f"{path}: is a directory, expected a video file")
-    try:
-        with open(path, "rb") as file:
-            return file.read(_HEAD_SIZE)
-    except OSError as error:
-        raise VideoReadError(f"{path}: cannot be read ({error.strerror})") from error
+def _decoder_of_this_thread() -> _DecoderProcess:
+    if _THIS_THREAD.decoder is None or not _THIS_THREAD.decoder.is_usable:
+        _THIS_THREAD.decoder = _DecoderProcess()
+    return _THIS_THREAD.decoder
 
 
-def _is_mpeg_stream(head: bytes) -> bool:
-    # Transport streams have the sync byte "G" every 188 bytes, those from discs 4 bytes later every 192.
-    transport = head[:377:188] == b"GGG" or head[4:389:192] == b"GGG"
-    return transport or head.startswith(b"\0\0\1\xba")
+# ---- torchcodec, in this process ----
 
 
-def _open_with_decord(name: str, content: bytes | None, head: bytes, num_threads: int) -> Any:
-    decord = _codec().library
-    # Errors are raised as exceptions; ffmpeg's own lines on stderr would repeat them.
-    decord.logging.set_level(decord.logging.QUIET)
-    # An absolute path keeps ffmpeg from reading "a:b.mp4" as a protocol.
-    uri = os.path.abspath(name) if content is None else io.BytesIO(content)
-    try:
-        return decord.VideoReader(uri, num_threads=num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
-    except (decord.DECORDError, RuntimeError, AssertionError) as error:
-        raise VideoReadError(f"{name}: {_reason_not_opened(str(error), head)}") from error
-
-
-def _reason_not_opened(message: str, head: bytes) -> str:
-    if "cannot find video stream" in message:
-        return "has no video stream (sound only?)"
-    # The second message: ffmpeg found no picture that tells the pixel format.
-    if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
-        return "its video stream has no frames"
-    if head[4:8] in _MP4_BOXES:
-        return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
-    if message.startswith("Error reading"):
-        return "is not a video, or is damaged from its first bytes on"
-    return f"cannot be opened ({_text_of(message)})"
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, _codec().end_of_stream) or "Unable to handle EOF" in str(error):
-        return "the stream ends"
-    return _text_of(str(error))
-
-
-def _text_of(message: str) -> str:
-    """decord's message without the time, source lines and return codes around it."""
-    words = re.sub(r".*\.cc:\d+:\s*", "", message.strip().splitlines()[0] if message.strip() else "unknown error")
-    return (
-        re.split(r"\(-?\d+ vs\. -?\d+\)\s*", words)[-1].removeprefix("Thread worker: ").rstrip(". ") or "unknown error"
+def _is_torchcodec_decoder(value: Any) -> bool:
+    """Told by its class's name, without importing torchcodec; `datasets` yields a class derived from it."""
+    return any(
+        kind.__name__ == "VideoDecoder" and kind.__module__.partition(".")[0] == "torchcodec"
+        for kind in type(value).__mro__
     )
 
 
-def _average_fps(decoder: Any) -> float | None:
-    fps = decoder.get_avg_fps()
-    return fps if math.isfinite(fps) and fps > 0 else None
+class _TorchcodecFrames:
+    backend = "torchcodec"
 
+    def __init__(self, decoder: Any, file: VideoFile | None = None):
+        self._decoder, self._file = decoder, file
+        self._name = file.name if file is not None else f"<{type(decoder).__name__}>"
+        self.num_frames = len(decoder)
+        if self.num_frames == 0:
+            raise VideoReadError(f"{self._name}: its video stream has no frames")
+        self.fps: float | None = decoder.metadata.average_fps or None
+        self.height, self.width = self.read([0]).shape[1:3]
 
-def _without_padding(frame: Any) -> np.ndarray:
-    """
-    A decoded frame as `(H, W, 3)`.
+    @classmethod
+    def open(cls, file: VideoFile, num_threads: int) -> "_TorchcodecFrames":
+        try:
+            from torchcodec.decoders import VideoDecoder
+        except (ImportError, RuntimeError, OSError) as error:  # it raises either if ffmpeg's libraries are missing
+            raise ImportError(
+                f'backend="torchcodec" needs torchcodec and ffmpeg ({str(error).partition(chr(10))[0]}); '
+                "`pip install torchcodec`"
+            ) from error
+        try:
+            return cls(VideoDecoder(file.path, num_ffmpeg_threads=num_threads), file)
+        except (RuntimeError, ValueError) as error:
+            raise VideoReadError(f"{file.name}: {str(error).partition(chr(10))[0]}") from error
 
-    decord reads the length of a padded row as W x channels: a 48 pixels wide frame comes as (H, 48, 4), of which only
-    the first 3 * 48 bytes of each row are pixels.
-    """
-    # Other code in the process may have set another bridge than decord's own (torch, ...).
-    pixels = frame.asnumpy() if hasattr(frame, "asnumpy") else np.asarray(frame)
-    height, width, channels = pixels.shape
-    if channels == 3:
-        return pixels
-    return pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+    @cached_property
+    def times(self) -> np.ndarray:
+        """Known of decoded frames only: all are decoded, a few at a time."""
+        seconds = [
+            self._batch(list(range(first, min(first + 32, self.num_frames)))).pts_seconds
+            for first in range(0, self.num_frames, 32)
+        ]
+        times = torch.cat(seconds).double().cpu().numpy()
+        return times - times[0]
+
+    def read(self, indices: list[int]) -> np.ndarray:
+        if not indices:
+            return np.empty((0, self.height, self.width, 3), dtype=np.uint8)
+        frames = self._batch(indices).data
+        # The decoder was made with dimension_order "NCHW", the default, or "NHWC".
+        frames = frames if frames.shape[-1] == 3 and frames.shape[1] != 3 else frames.permute(0, 2, 3, 1)
+        return np.ascontiguousarray(frames.cpu().numpy())
+
+    def _batch(self, indices: list[int]) -> Any:
+        try:
+            return self._decoder.get_frames_at(indices=indices)
+        except RuntimeError as error:
+            cause = str(error).partition("\n")[0]
+            raise VideoReadError(f"{self._name}: frames {indices[0]} to {indices[-1]}: {cause}") from error

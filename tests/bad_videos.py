@@ -1,15 +1,11 @@
 """Motion Shapes with broken files among them, for tests of what is done about those."""
 
-import os
-import signal
-import time
 import wave
 from pathlib import Path
 
 from datasets import Dataset
 
 from vita_clip_hf.data import load_videos
-from vita_clip_hf.data.check.probe import File, Probe
 from vita_clip_hf.demo.motion_shapes import MOTIONS, write_split
 
 # Of 80 files 4, one of each kind: 5 %.
@@ -18,7 +14,7 @@ TRUNCATED, EMPTY, SOUND_ONLY, WRONG_EXTENSION = 3, 20, 41, 77
 REASONS = {
     TRUNCATED: "incomplete MP4/MOV file",
     EMPTY: "is empty (0 bytes)",
-    SOUND_ONLY: "has no video stream (sound only?)",
+    SOUND_ONLY: "has no video stream (sound only",
     WRONG_EXTENSION: "is not a video",
 }
 
@@ -47,15 +43,3 @@ def write_sound(path: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(8000)
         file.writeframes(bytes(1600))
-
-
-def probe_or_die(file: File) -> Probe:
-    """Stands for a codec library that crashes, or hangs, over certain files."""
-    name = Path(file[0]).stem
-    if name.startswith("crash"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if name == "hang":
-        time.sleep(60)
-    if name == "exit":
-        os._exit(3)
-    return Probe(num_frames=12)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import vita_clip_hf
 from vita_clip_hf.cli import main
 
 TINY_CLIP = "package://vita_clip_hf/demo/tiny_clip"
@@ -23,6 +24,44 @@ def test_the_module_runs_as_a_program():
         [sys.executable, "-m", "vita_clip_hf.cli", "predict", "--help"], capture_output=True, text=True, check=True
     )
     assert "--labels" in finished.stdout
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out == f"vita-clip-hf {vita_clip_hf.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predcit", "clip.mp4"], "there is no command predcit; is predict meant?"),
+        (["data", "chekc"], "there is no command chekc; is check meant?"),
+        (["data", "check", "--num-worker", "2"], "there is no option --num-worker; is --num-workers meant?"),
+        (["demo", "--qick"], "there is no option --qick; is --quick meant?"),
+        (["--verson"], "there is no option --verson; is --version meant?"),
+        (["predict", "--mod", "m", "clip.mp4"], "--model"),  # no abbreviation
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_right_one(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["data", "check", "list.csv"], ["convert", "a.pth", "--out", "b"], ["train"]])
+def test_no_error_is_a_traceback_in_any_command(command, capsys, monkeypatch):
+    def fail(*arguments, **settings):
+        raise KeyError("lost")
+
+    monkeypatch.setattr("vita_clip_hf.data.loading.read_listing", fail)
+    monkeypatch.setattr("vita_clip_hf.convert.files.convert_checkpoint", fail)
+    monkeypatch.setattr("vita_clip_hf.training.command.run_training", fail)
+    arguments = [*command, "--train", "videos", "--output_dir", "out"] if command == ["train"] else command
+    assert main(arguments) == 1
+    assert f"vita-clip {command[0]}: unexpected KeyError: 'lost'. Set VITA_CLIP_DEBUG=1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

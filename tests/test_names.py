@@ -39,7 +39,7 @@ def test_files_of_three_forms_are_read(tmp_path, name, content):
         ("names.txt", "a\nb\na\n", "found 'a' more than once"),
         ("names.json", '{"a": 1}', r"names\.json holds a dict; expected a list"),
         ("names.json", "[", r"names\.json is not JSON"),
-        ("names.csv", "a,b\n1,2\n", "expected the columns id and name, found a, b"),
+        ("names.csv", "a,b\n1,2\n", "expected the columns id, name, comma-separated; id, name not among a, b"),
         ("names.csv", "id,name\n1,a\n2,b\n", "expected the ids 0 to 1"),
     ],
 )

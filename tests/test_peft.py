@@ -9,7 +9,9 @@ import pytest
 import torch
 from absent import without
 from tolerance import assert_computed_equal
-from toy_vita_clip import toy_model
+from toy_vita_clip import toy_clips, toy_model
+
+from vita_clip_hf import VitaClipModel
 
 SCRIPT = """
 import json, sys, torch
@@ -62,3 +64,62 @@ def test_peft_makes_no_difference(folders):
     first, other, _, classified = torch.tensor(with_peft["logits"])
     assert (first - other).abs().max() > 0.01
     assert_computed_equal(classified, other)
+
+
+# ---- low-rank updates of peft on an adapter ----
+
+REBUILD = """
+import sys, torch, vita_clip_hf
+import inspect
+from peft import AutoPeftModel
+clips = torch.randn(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    takes_list = "import_allowlist" in inspect.signature(AutoPeftModel.from_pretrained).parameters
+    options = {"import_allowlist": ["vita_clip_hf"]} if takes_list else {}  # of packages that its file may name
+    model = AutoPeftModel.from_pretrained(sys.argv[1], **options).eval()
+    print("RESULT", model(clips).logits_per_video.tolist())
+"""
+
+
+def test_a_low_rank_update_names_the_adapter_it_was_trained_on(folders, tmp_path):
+    """In a new process peft rebuilds the adapter, prompts and labels, and then its own update."""
+    peft = pytest.importorskip("peft")
+    model = VitaClipModel.from_pretrained(folders[0]).eval()
+    settings = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
+    wrapped = peft.get_peft_model(model, settings).eval()
+    with torch.no_grad():
+        expected = wrapped(toy_clips()).logits_per_video
+    wrapped.save_pretrained(tmp_path / "update")
+    stored = json.loads((tmp_path / "update" / "adapter_config.json").read_text())
+    assert stored["base_model_name_or_path"] == str(folders[0])
+    assert f"base_model: {folders[0]}" in (tmp_path / "update" / "README.md").read_text()
+    printed = subprocess.run(
+        [sys.executable, "-c", REBUILD, str(tmp_path / "update")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    ).stdout
+    [result] = [line.removeprefix("RESULT ") for line in printed.splitlines() if line.startswith("RESULT ")]
+    assert_computed_equal(json.loads(result), expected)
+
+
+def test_the_name_follows_the_active_adapter(folders):
+    model = VitaClipModel.from_pretrained(folders[0])
+    model.load_adapter(folders[1], adapter_name="other")
+    assert model.name_or_path == model.config.name_or_path == str(folders[1])
+    model.set_adapter("default")
+    assert model.name_or_path == str(folders[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_patch_embedding_takes_low_rank_updates(folders, use_dora):
+    peft = pytest.importorskip("peft")
+    model = VitaClipModel.from_pretrained(folders[0]).eval()
+    before = model(toy_clips()).logits_per_video
+    settings = peft.LoraConfig(target_modules=["patch_embedding"], init_lora_weights=False, use_dora=use_dora)
+    wrapped = peft.get_peft_model(model, settings).eval()
+    updated = wrapped(toy_clips()).logits_per_video
+    assert (updated - before).abs().max() > 0.01
+    assert_computed_equal(wrapped.merge_and_unload()(toy_clips()).logits_per_video, updated)

@@ -12,6 +12,9 @@ from vita_clip_hf.data import DecodedClips
 from vita_clip_hf.training import VitaClipTrainer, VitaClipTrainingArguments
 
 NUM_CLIPS = 10
+# The start of `vita-clip train` on the tiny CLIP.
+TINY = ("--base", "package://vita_clip_hf/demo/tiny_clip", "--use_cpu", "--report_to", "none")
+TINY += ("--disable_tqdm", "True")
 LABELS = ["ride bike", "swim", "tai chi", "run", "jump", "sit", "eat", "wave", "kick"]
 
 

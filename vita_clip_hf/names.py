@@ -3,7 +3,6 @@ Class names of data sets, in the order of their ids: lists that ship (`labels/k4
 identifiers as words. CLIP reads "apply eye makeup"; data sets also write ApplyEyeMakeup and brush_hair.
 """
 
-import csv
 import json
 import os
 import re
@@ -12,9 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from .modeling.configuration_vita_clip import check_label_names
+from .text_files import clean_name, is_encodable, read_lines, read_table, read_text
 
 _LISTS = files(__package__) / "labels"
 _WORD = r"[A-Z][a-z]+|[A-Z]+(?![a-z])"
+_ID_BEFORE_NAME = re.compile(r"(\d{1,6})[\s,;:|]+\S")
 _CAMEL_CASE = re.compile(rf"(?=.*[a-z])(?:{_WORD})+")
 
 
@@ -29,14 +30,16 @@ def load_labels(source: str | os.PathLike | Sequence[str]) -> list[str]:
 
     Args:
         source: the name of a list that ships with the package (`"k400"`); a file with a name on each line, a `.csv`
-            with the columns `id` and `name`, or a `.json` list; or the names themselves.
+            with the columns `id` and `name`, or a `.json` list; or the names themselves. Blanks around a name, also
+            non-breaking and zero-width ones, are no part of it.
 
     Raises:
         OSError: no such list or file.
-        ValueError: the file is not in such a form, or names are empty or repeated.
+        ValueError: the file is not in such a form or no UTF-8 or UTF-16 text, or names are empty or repeated; the
+            message has file and line.
     """
     if not isinstance(source, (str, os.PathLike)):
-        labels = list(source)
+        labels = [clean_name(name) if isinstance(name, str) else name for name in source]
     elif str(source) in known_label_lists():
         labels = _LISTS.joinpath(f"{source}.txt").read_text(encoding="utf-8").splitlines()
     else:
@@ -75,35 +78,74 @@ def _read(path: Path) -> list[str]:
     if not path.is_file():
         known = ", ".join(known_label_lists())
         raise OSError(f"{path}: no such list of labels; expected a file, or one of those that ship here: {known}.")
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".json":
-        return _read_json(path, text)
-    if path.suffix == ".csv":
-        return _read_csv(path, text)
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    if path.suffix.lower() == ".json":
+        return _read_json(path)
+    _, first = next(read_lines(path), (1, ""))
+    if path.suffix.lower() == ".csv" or {"id", "name"} <= {field.strip() for field in first.split(",")}:
+        return _read_csv(path)
+    return _read_names(path)
 
 
-def _read_json(path: Path, text: str) -> list[str]:
+def _read_json(path: Path) -> list[str]:
     try:
-        labels = json.loads(text)
-    except json.JSONDecodeError as error:
+        labels = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}.") from error
     if not isinstance(labels, list):
         raise ValueError(f"{path} holds a {type(labels).__name__}; expected a list of names.")
-    return labels
+    for index, label in enumerate(labels):
+        if not isinstance(label, str):
+            raise ValueError(f"{path}, entry {index}: expected a name, found {label!r:.80}.")
+    return _distinct([(f"{path}, entry {index}", label) for index, label in enumerate(labels)])
 
 
-def _read_csv(path: Path, text: str) -> list[str]:
-    rows = list(csv.DictReader(text.splitlines()))
-    if not rows or not {"id", "name"} <= rows[0].keys():
+def _read_csv(path: Path) -> list[str]:
+    rows = read_table(path, ("id", "name"))
+    if not rows:
+        raise ValueError(f"{path}: expected the columns id and name, found no row under them.")
+    by_id: dict[int, tuple[str, str]] = {}
+    for line, row in rows:
+        where, written = f"{path}, line {line}", row["id"]
+        index = int(written) if written.isdecimal() else -1
+        if not 0 <= index < len(rows):
+            raise ValueError(f"{where}: expected the ids 0 to {len(rows) - 1}, each once, found {written!r}.")
+        if index in by_id:
+            raise ValueError(f"{where}: the id {index} is there already, in {by_id[index][0].rpartition(', ')[2]}.")
+        by_id[index] = (where, row["name"])
+    return _distinct([by_id[index] for index in range(len(rows))])
+
+
+def _read_names(path: Path) -> list[str]:
+    """A name on each line. Lines that begin with ids are refused: the ids would become part of the names."""
+    lines = list(read_lines(path))
+    ids = [match[1] for _, line in lines if (match := _ID_BEFORE_NAME.match(line))]
+    first = min((int(written) for written in ids), default=0)
+    if len(lines) > 1 and sorted(map(int, ids)) == list(range(first, first + len(lines))) and first in (0, 1):
         raise ValueError(
-            f"{path}: expected the columns id and name, found {', '.join(rows[0]) if rows else 'no row'}."
+            f"{path}, line {lines[0][0]}: expected a name alone on each line, found {lines[0][1]!r:.120}. Names with "
+            "ids stand in a .csv file under the columns id,name."
         )
-    by_id = {row["id"]: row["name"] for row in rows}
-    ids = [str(index) for index in range(len(rows))]
-    if set(by_id) != set(ids):
-        raise ValueError(f"{path}: expected the ids 0 to {len(rows) - 1}, each once.")
-    return [by_id[index] for index in ids]
+    for number, line in lines:
+        if line.startswith('"') and line.rstrip(",").endswith('"'):
+            raise ValueError(f"{path}, line {number}: expected a name without quotes, found {line!r:.120}.")
+    return _distinct([(f"{path}, line {number}", line) for number, line in lines])
+
+
+def _distinct(written: Sequence[tuple[str, str]]) -> list[str]:
+    """Names, given with their places, without the blanks around them; an empty or repeated one is an error."""
+    first: dict[str, str] = {}
+    for where, name in written:
+        cleaned = clean_name(name)
+        if not cleaned:
+            raise ValueError(f"{where}: expected a name, found {name!r}.")
+        if not is_encodable(cleaned):
+            raise ValueError(f"{where}: expected a name, found {name!a}, which is no text.")
+        if cleaned in first:
+            raise ValueError(
+                f"{where}: labels must be distinct; found {cleaned!r} more than once, first in {first[cleaned]}."
+            )
+        first[cleaned] = where
+    return list(first)
 
 
 __all__ = ["known_label_lists", "load_labels", "readable_class_names", "words_of"]

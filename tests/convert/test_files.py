@@ -1,6 +1,7 @@
 """The authors' files: converted to adapters and full checkpoints, written again, and never executed."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt
 from vita_clip_hf import VitaClipModel, VitaClipProcessor
 from vita_clip_hf.convert import (
     convert_checkpoint,
+    files,
     read_original,
     vita_clip_from_original,
     vita_clip_to_original,
@@ -26,6 +28,15 @@ def save_original(path, weights: dict, **more):
     content = {"model": {f"module.{name}": tensor for name, tensor in weights.items()}, "next_step": 5, **more}
     torch.save(content, path)
     return path
+
+
+def compress(path):
+    """The same archive, compressed."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
 
 
 @pytest.fixture
@@ -247,6 +258,46 @@ class TestReading:
             ValueError, match=r"original\.pth is not a checkpoint written by torch\.save, or is damaged"
         ):
             read_original(original)
+
+    def test_a_compressed_archive_is_read_as_it_was(self, original):
+        """Mapped into memory, it would give the compressed bytes for weights."""
+        expected = {name: tensor.clone() for name, tensor in read_original(original).items()}
+        compress(original)
+        assert_stored_equal(read_original(original), expected)
+
+    def test_an_archive_that_unpacks_to_much_more_than_it_has_is_an_error(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(files, "MOST_BYTES_BEYOND_FILE", 2**20)
+        torch.save({"model": {"a": torch.zeros(2**20)}}, tmp_path / "bomb.pth")
+        compress(tmp_path / "bomb.pth")
+        with pytest.raises(
+            ValueError, match=r"bomb\.pth .* has [\d,]+ bytes and unpacks to 4,19[\d,]+; expected at most"
+        ):
+            read_original(tmp_path / "bomb.pth")
+
+    def test_tensors_that_repeat_a_small_memory_are_an_error(self, tmp_path):
+        torch.save({"model": {"a": torch.zeros(1).expand(2**40)}}, tmp_path / "view.pth")
+        with pytest.raises(ValueError, match=r"view\.pth has [\d,]+ bytes and would take 4,398,046,511,104"):
+            read_original(tmp_path / "view.pth")
+
+    def test_values_that_are_not_finite_are_an_error(self, tmp_path):
+        torch.save({"model": {"a": torch.tensor([1.0, torch.nan])}}, tmp_path / "nan.pth")
+        with pytest.raises(ValueError, match=r"nan\.pth: a has NaN or infinite values"):
+            read_original(tmp_path / "nan.pth")
+
+    def test_names_of_layers_without_weights_make_no_layers(self, trained, base, tmp_path):
+        weights = vita_clip_to_original(trained)
+        weights["visual.blocks.1000000.norm1.weight"] = torch.zeros(1)
+        path = save_original(tmp_path / "layers.pth", weights)
+        with pytest.raises(ValueError, match=r"unexpected \['vision_model\.encoder\.layers\.1000000"):
+            convert_checkpoint(path, base, LABELS, tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        "name", ["visual.patch_embed.proj.weight", "textual.token_embedding.weight", "visual.proj"]
+    )
+    def test_a_tensor_of_other_dimensions_is_named(self, trained, base, tmp_path, name):
+        weights = {**vita_clip_to_original(trained), name: torch.zeros(3)}
+        with pytest.raises(ValueError, match=name):
+            convert_checkpoint(save_original(tmp_path / "flat.pth", weights), base, LABELS, tmp_path / "out")
 
     def test_missing_files_are_named(self, tmp_path, base):
         with pytest.raises(OSError, match=r"absent\.pth: no such file"):

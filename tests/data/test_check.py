@@ -1,9 +1,13 @@
 """`vita-clip data check`: every bad file is found, by its kind, and the cleaned list is what is left."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bad_videos import (
     EMPTY,
@@ -12,14 +16,16 @@ from bad_videos import (
     TRUNCATED,
     WRONG_EXTENSION,
     break_videos,
-    probe_or_die,
     write_motion_shapes,
 )
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader
 
 from vita_clip_hf.cli import main
 from vita_clip_hf.data import load_videos
 from vita_clip_hf.data.check import PROBLEMS, check_data
 from vita_clip_hf.data.check.containers import content_unlike_name
+from vita_clip_hf.data.check.probe import Probe, probe_video
+from vita_clip_hf.data.formats.files import VIDEO_EXTENSIONS
 from vita_clip_hf.data.loading import read_listing
 
 
@@ -67,7 +73,7 @@ def test_short_repeated_and_mislabelled_files(broken, tmp_path):
     lines += ["archery/a.mp4,2", "tai_chi/c.mp4,1,0,0.5"]
     (tmp_path / "list.csv").write_text("\n".join(lines))
     (tmp_path / "list.classes.txt").write_text("archery\ntai chi\n")
-    report = check_data(read_listing(tmp_path / "list.csv"), num_frames=12, num_workers=1)
+    report = check_data(read_listing(tmp_path / "list.csv"), num_frames=12, num_workers=1, sampling="uniform")
     reasons = {(Path(f.video).name, f.where.rpartition(" ")[2]): (f.kind, f.reason) for f in report.findings}
     assert reasons == {
         ("a.mp4", "1"): ("mislabelled", "is listed under several labels; here as 'archery'"),
@@ -79,22 +85,6 @@ def test_short_repeated_and_mislabelled_files(broken, tmp_path):
         ("c.mp4", "9"): ("too_short", "has 4 frames, a clip 12"),
     }
     assert [Path(video.path).name for video in report.usable] == ["c.mp4", "e.mp4"]
-
-
-def test_a_crash_a_hang_and_an_exit_cost_one_file_each(tmp_path):
-    lines = [f"{name}.mp4,0\n" for name in ("a", "crash", "b", "hang", "c", "exit", "d", "crash2", "e")]
-    (tmp_path / "list.csv").write_text("".join(lines))
-    listing = read_listing(tmp_path / "list.csv", class_names=["x"])
-    report = check_data(listing, num_workers=2, seconds_per_file=3, probe=probe_or_die)
-    reasons = {Path(finding.video).stem: finding.reason for finding in report.findings}
-    assert {finding.kind for finding in report.findings} == {"unreadable"}
-    assert {name: reason.removeprefix("the process that decoded it ") for name, reason in reasons.items()} == {
-        "crash": "was killed by SIGSEGV",
-        "hang": "was not done after 3 s",
-        "exit": "ended with exit code 3",
-        "crash2": "was killed by SIGSEGV",
-    }
-    assert [Path(video.path).stem for video in report.usable] == ["a", "b", "c", "d", "e"]
 
 
 def test_real_videos(shared_dir, tmp_path):
@@ -139,3 +129,193 @@ def test_nothing_usable_and_nothing_to_read_exit_with_1(broken, tmp_path, capsys
 def test_content_is_compared_with_the_name(tmp_path, name, content, found):
     (tmp_path / name).write_bytes(content)
     assert content_unlike_name(str(tmp_path / name)) == found
+
+
+# ---- the frames after a jump ----
+
+
+def write_bars(path: Path, codec: str = "mpeg4", num_frames: int = 60, container: str | None = None) -> Path:
+    """Frame i shows i in eight bars, black or white, bit b in bar b."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        for index in range(num_frames):
+            bars = np.repeat([(index >> bit & 1) * 255 for bit in range(8)], 16).astype(np.uint8)
+            image = np.broadcast_to(bars[None, :, None], (64, 128, 3)).copy()
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+class WrongAfterJumps(VideoReader):
+    """Plays in order from its start, and gives the frame before for any other."""
+
+    _reached = 0
+
+    def read_frames(self, indices):
+        indices = list(indices)
+        frames = super().read_frames(indices if indices[0] == self._reached else [index - 1 for index in indices])
+        self._reached = indices[-1] + 1
+        return frames
+
+
+def test_a_frame_that_differs_after_a_jump_is_a_problem(tmp_path, monkeypatch):
+    path = write_bars(tmp_path / "a.mp4")
+    assert probe_video((str(path), None)) == Probe(num_frames=60)
+    monkeypatch.setattr("vita_clip_hf.data.check.probe.VideoReader", WrongAfterJumps)
+    jumps = {probe_video((str(path), None), seed).wrong_frame for seed in range(4)}
+    assert len(jumps) > 1
+    assert None not in jumps
+    (tmp_path / "list.csv").write_text("a.mp4,0\n")
+    report = check_data(read_listing(tmp_path / "list.csv", class_names=["x"]), num_workers=1)
+    assert [finding.kind for finding in report.findings] == ["wrong_frame"]
+    assert "gives another picture than playing the file does" in report.findings[0].reason
+    assert report.usable == []
+
+
+def test_a_jump_stays_in_the_part_of_the_label(tmp_path):
+    path = write_bars(tmp_path / "a.mp4")
+    assert probe_video((str(path), (0.4, 0.8))) == Probe(num_frames=10)
+
+
+def test_parts_are_cut_at_the_times_of_the_frames(shared_dir):
+    path = str(shared_dir / "data" / "odd_videos" / "bars_variable_rate.mp4")
+    assert probe_video((path, (4.0, 6.0))).num_frames == 13  # frames 81 to 93; at the mean rate it would be 20
+
+
+# ---- short videos ----
+
+
+def test_videos_too_short_for_the_stride_are_counted_with_the_remedy(tmp_path, capsys):
+    for number in range(4):
+        write_bars(tmp_path / f"{number}.mp4", num_frames=60 if number else 30)
+    (tmp_path / "list.csv").write_text("".join(f"{number}.mp4,0\n" for number in range(4)))
+    (tmp_path / "list.classes.txt").write_text("x\n")
+    settings = ("--num-frames", "4", "--sampling-stride", "16", "--out", tmp_path / "out")
+    assert check(tmp_path / "list.csv", *settings) == 0
+    said = "1 of 4 videos (25.0%) have fewer than 49 frames"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "out" / "report.txt").read_text()
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["stride_fit"] == {
+        "num_frames": 4,
+        "sampling_stride": 16,
+        "num_videos": 4,
+        "num_shorter": 1,
+        "fitting_stride": 9,
+    }
+    assert check(tmp_path / "list.csv", "--sampling", "uniform", *settings) == 0
+    assert "fewer than" not in capsys.readouterr().out
+    assert check(tmp_path / "list.csv", "--num-frames", "4", "--sampling_stride", "9", "--out", tmp_path / "out") == 0
+    assert "fewer than" not in capsys.readouterr().out
+
+
+# ---- the run itself ----
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_workers": -1}, "num_workers must be 1 or more, found -1"),
+        ({"num_workers": 0}, "num_workers must be 1 or more, found 0"),
+        ({"num_frames": 0}, "num_frames"),
+        ({"sampling_stride": -2}, "frame_stride"),
+        ({"sampling": "dence"}, "sampling must be one of"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_the_first_file(broken, settings, message):
+    with pytest.raises(ValueError, match=message):
+        check_data(read_listing(broken), probe=pytest.fail, **settings)
+
+
+def test_the_command_refuses_a_number_of_workers_in_one_line(broken, tmp_path, capsys):
+    assert main(["data", "check", str(broken), "--num-workers", "-1", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == "vita-clip data: num_workers must be 1 or more, found -1.\n"
+
+
+def test_a_script_without_a_main_guard_checks_a_data_set(broken, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from vita_clip_hf.data.check import check_data\n"
+        "from vita_clip_hf.data.loading import read_listing\n"
+        f"print(check_data(read_listing({str(broken)!r}), num_workers=2, sampling='uniform').summary)\n"
+    )
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "76 of 80 videos are usable" in run.stdout
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ImportError("needs the decord library")])
+def test_a_decoder_that_cannot_be_started_is_an_error_of_the_run(broken, error, monkeypatch):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("vita_clip_hf.data.check.probe.VideoReader", fail)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        check_data(read_listing(broken), num_workers=2)
+
+
+def test_a_video_that_vanishes_while_it_is_checked_is_unreadable(tmp_path, monkeypatch):
+    path = write_bars(tmp_path / "a.mp4")
+
+    class Vanishing(VideoReader):
+        def read_frames(self, indices):
+            path.unlink(missing_ok=True)
+            return super().read_frames(indices)
+
+    monkeypatch.setattr("vita_clip_hf.data.check.probe.VideoReader", Vanishing)
+    assert "no such file" in (probe_video((str(path), None)).error or "").lower()
+
+
+@pytest.mark.parametrize("name", ["nul\0.mp4", "caf\udce9.mp4", "gone.mp4"])
+def test_names_that_no_file_has_are_findings(tmp_path, name):
+    assert probe_video((str(tmp_path / name), None)).error is not None
+
+
+def test_files_that_were_left_out_are_in_the_report(tmp_path, capsys):
+    for name in ("archery", "bowling"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        write_bars(tmp_path / "set" / name / "1.mp4")
+    (tmp_path / "set" / "bowling" / "2.rmvb").touch()
+    assert check(tmp_path / "set", "--out", tmp_path / "out", "--sampling", "uniform") == 0
+    output = capsys.readouterr().out
+    assert "2 of 2 videos are usable; other files in the folder: 1" in output
+    assert "2.rmvb (its ending .rmvb is not one of a video)" in output
+    assert "2.rmvb: its ending .rmvb is not one of a video" in (tmp_path / "out" / "report.txt").read_text()
+    (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())["left_out"]
+    assert entry["path"].endswith("bowling/2.rmvb")
+
+
+# ---- endings ----
+
+# Container and codec, if they are not those that the ending stands for.
+WRITTEN = {
+    ".3g2": ("3g2", "mpeg4"),
+    ".3gp": ("3gp", "mpeg4"),
+    ".asf": ("asf", "wmv2"),
+    ".avi": ("avi", "mpeg4"),
+    ".divx": ("avi", "mpeg4"),
+    ".flv": ("flv", "flv1"),
+    ".ogv": ("ogg", "libvpx"),
+    ".webm": ("webm", "libvpx"),
+    ".wmv": ("asf", "wmv2"),
+    ".m2ts": ("mpegts", "libx264"),
+    ".mpeg": ("mpeg", "mpeg2video"),
+    ".mpg": ("mpeg", "mpeg2video"),
+    ".mts": ("mpegts", "libx264"),
+    ".ts": ("mpegts", "libx264"),
+    ".vob": ("vob", "mpeg2video"),
+}
+STREAMS = (".m2ts", ".mpeg", ".mpg", ".mts", ".ts", ".vob", ".ogv")
+
+
+@pytest.mark.parametrize("ending", sorted(VIDEO_EXTENSIONS))
+def test_every_ending_that_is_listed_can_be_read(tmp_path, ending):
+    container, codec = WRITTEN.get(ending, (None, "libx264"))
+    found = probe_video((str(write_bars(tmp_path / f"a{ending}", codec, container=container)), None))
+    if (
+        ending in STREAMS and found.error is not None
+    ):  # a stream that cannot be played from its start: the cause is said
+        assert re.search("`ffmpeg -i FILE -c copy|has no frames", found.error)
+        return
+    assert found == Probe(num_frames=60)

@@ -237,7 +237,7 @@ def test_folders(tmp_path):
         write(tmp_path / name)
     write(tmp_path / "train" / "archery" / "notes.txt")
     assert rows(load_videos(tmp_path, split="train")) == [("2.webm", "archery"), ("1.mp4", "brush hair")]
-    with pytest.raises(ValueError, match=r"train, val have some: give one of them as split"):
+    with pytest.raises(ValueError, match=r"found train, val, which are called like splits: give one of them as split"):
         load_videos(tmp_path)
     with pytest.raises(ValueError, match="found 'brush_hair'"):
         load_videos(tmp_path, split="train", class_names=["archery"])
@@ -258,6 +258,14 @@ def write_shards(folder: Path, counts: list[int]) -> None:
                 number += 1
 
 
+def write_shard(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
 def test_shards_give_undecoded_bytes(tmp_path):
     write_shards(tmp_path, [2, 1])
     dataset = load_videos(str(tmp_path / "*.tar"), class_names=["no", "yes"], streaming=True)
@@ -268,12 +276,33 @@ def test_shards_give_undecoded_bytes(tmp_path):
         load_videos(tmp_path, streaming=True)
 
 
+@pytest.mark.parametrize("written", [b"brush_hair\r\n", " brush\u00a0hair".encode(), b"\xef\xbb\xbf1", b"1\n"])
+def test_labels_of_shards_are_names_or_ids_with_blanks_around_them(tmp_path, written):
+    write_shard(tmp_path / "0.tar", {"0.mp4": b"video", "0.txt": written})
+    (row,) = load_videos(str(tmp_path / "*.tar"), class_names=["archery", "brush_hair"], streaming=True)
+    assert row["label"] == 1
+
+
+@pytest.mark.parametrize("written", [b"2", b"-1", b"x" * 140_000])
+def test_a_label_of_a_shard_that_is_no_class_is_named_with_its_video(tmp_path, written):
+    write_shard(tmp_path / "0.tar", {"0.mp4": b"video", "0.txt": written})
+    with pytest.raises(ValueError, match=r"0\.mp4: expected a label from 0 to 1 or a class name, found") as raised:
+        list(load_videos(str(tmp_path / "*.tar"), class_names=["archery", "brush_hair"], streaming=True))
+    assert len(str(raised.value)) < 300
+
+
 # ---- detection ----
 
 
 def test_what_is_found_and_the_formats_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no such file or folder.*ucf101"):
         load_videos(tmp_path / "missing.csv")
+    with pytest.raises(FileNotFoundError, match=r"folder/list\.csv: no such file or folder"):
+        load_videos("folder/list.csv")  # and no data set on the Hub
+    with pytest.raises(ValueError, match=r"empty\.csv is empty; expected one of the formats"):
+        load_videos(write(tmp_path / "lists" / "empty.csv", "\n\n"))
+    (tmp_path / "lists" / "empty.csv").unlink()
+    (tmp_path / "lists").rmdir()
     with pytest.raises(ValueError, match=r"found a folder with nothing"):
         load_videos(tmp_path)
     with pytest.raises(ValueError, match=r"format must be 'auto' or one of list .*; found 'csv'"):

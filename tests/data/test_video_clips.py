@@ -14,6 +14,7 @@ from vita_clip_hf.modeling.video_reading_vita_clip import read_video
 
 from vita_clip_hf import VitaClipVideoProcessor
 from vita_clip_hf.data import StreamedVideoClips, VideoClips, VideoViews, collate_clips, load_videos
+from vita_clip_hf.data.rows import read_row
 from vita_clip_hf.data.sampling import TrainingSampling
 
 SETTINGS = {"num_frames": 3, "sampling": "dense", "sampling_stride": 2}
@@ -213,7 +214,8 @@ def test_a_bad_video_in_evaluation_raises_or_keeps_its_place_without_a_label(bro
     sample = VideoViews(broken, processor, temporal_views=2, num_frames=4, on_bad_video="skip")[SOUND_ONLY]
     assert sample["labels"] == -100
     assert sample["pixel_values"].shape == (2, 4, 3, 32, 32)
-    assert sample["skipped"] == [(broken[SOUND_ONLY]["video"], "has no video stream (sound only?)")]
+    ((video, reason),) = sample["skipped"]
+    assert (video, reason.startswith(REASONS[SOUND_ONLY])) == (broken[SOUND_ONLY]["video"], True)
 
 
 # ---- streams ----
@@ -284,3 +286,41 @@ def test_a_list_can_be_streamed(annotations, processor):
     stream = load_videos(annotations, streaming=True)
     labels = [sample["labels"] for sample in StreamedVideoClips(stream, processor, **SETTINGS)]
     assert labels == [k % 4 for k in range(12)]
+
+
+# ---- parts of a file ----
+
+
+def bars_of(frames: torch.Tensor) -> list[int]:
+    """The numbers that frames show as eight bars, white for a bit that is set."""
+    width = frames.shape[-1] // 8
+    bright = torch.stack([frames[..., bit * width : (bit + 1) * width].float().mean((1, 2, 3)) for bit in range(8)], 1)
+    return ((bright > 128).long() * 2 ** torch.arange(8)).sum(1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ({"start": 4.0, "end": 6.0}, list(range(81, 94))),
+        ({"start": 0.0, "end": 1.0}, list(range(25))),
+        ({"start": 4.0, "end": None}, list(range(81, 150))),
+        ({"start": None, "end": 1.0}, list(range(25))),
+        ({"start": float("nan"), "end": float("nan")}, list(range(150))),
+        ({}, list(range(150))),
+    ],
+)
+def test_the_part_of_a_file_is_found_by_the_times_of_its_frames(shared_dir, part, shown):
+    video = str(shared_dir / "data" / "odd_videos" / "bars_variable_rate.mp4")
+    assert bars_of(read_row({"video": video, **part}, range)) == shown
+
+
+def test_whole_videos_of_kinetics_are_cut_by_the_times_of_their_frames(shared_dir, tmp_path):
+    (tmp_path / "whole123456.mp4").symlink_to(shared_dir / "data" / "odd_videos" / "bars_variable_rate.mp4")
+    (tmp_path / "k.csv").write_text("label,youtube_id,time_start,time_end\ntai chi,whole123456,4,6\n")
+    assert bars_of(read_row(load_videos(tmp_path / "k.csv")[0], range)) == list(range(81, 94))
+
+
+def test_a_part_that_ends_before_it_starts_is_an_error_of_the_list(annotations, processor):
+    row = {"video": load_videos(annotations)[0]["video"], "label": 0, "start": 1.0, "end": 0.5}
+    with pytest.raises(ValueError, match=r"000000\.mp4: expected seconds with start before end, found 1 and 0\.5"):
+        VideoClips([row], processor, on_bad_video="skip")[0]

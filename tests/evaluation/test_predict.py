@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from toy_checkpoint import toy_processor
+from toy_checkpoint import toy_processor, write_rising_video
 from toy_training import toy_data
 from toy_vita_clip import LABELS, toy_model, toy_tokenizer
 
-from vita_clip_hf import VitaClipForVideoClassification
-from vita_clip_hf.data import DecodedClips
+from vita_clip_hf import VitaClipForVideoClassification, ZeroShotVideoClassificationPipeline
+from vita_clip_hf.data import DecodedClips, VideoViews, load_videos
 from vita_clip_hf.data.normalization import PixelNormalization
 from vita_clip_hf.evaluation import embed_labels, predict, predict_logits
 from vita_clip_hf.evaluation.predict import predict_batches
@@ -88,6 +88,30 @@ def test_videos_that_could_not_be_read_are_named(caplog):
     assert found.unreadable == {"gone.mp4": "is empty"}
     assert found.labels.tolist() == [0, 1, 0, -100]
     assert "1 videos could not be read and are not counted. gone.mp4: is empty" in caplog.text
+
+
+def test_files_give_the_pipelines_scores_by_the_processors_sampling_and_views(tmp_path):
+    processor, views = toy_processor(), {"temporal_views": 2, "spatial_views": 3}
+    settings = {"sampling": "strided", "frame_stride": 5, "num_temporal_views": 2, "num_spatial_views": 3}
+    for name, value in settings.items():
+        setattr(processor.video_processor, name, value)
+    for number, name in enumerate(LABELS[:2]):
+        (tmp_path / name).mkdir()
+        write_rising_video(tmp_path / name / "clip.mp4", num_frames=20 + 15 * number)
+    dataset = load_videos(tmp_path, class_names=LABELS[:2])
+    found = predict(VitaClip(toy_model()), VideoViews(dataset, processor.video_processor, **views), PROCESSOR)
+    classifier = ZeroShotVideoClassificationPipeline(model=toy_model(), processor=processor)
+    for logits, row in zip(found.logits, dataset, strict=True):
+        scores = {entry["label"]: entry["score"] for entry in classifier(row["video"])}
+        assert [scores[name] for name in LABELS] == pytest.approx(logits.softmax(-1).tolist(), abs=1e-5)
+
+
+def test_scores_that_are_not_finite_are_an_error():
+    model = toy_model()
+    with torch.no_grad():
+        model.visual_projection.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="VitaClipModel gives scores that are not finite numbers for 3 of 3 videos"):
+        predict(VitaClip(model), toy_data(3), PROCESSOR)
 
 
 def test_no_clips_are_an_error():

@@ -96,15 +96,29 @@ class TestModel:
         assert proposal.pr_num == 1
 
     def test_without_a_processor_the_bases_is_published_for_the_models_frames(
-        self, hub_here, model, tmp_path, monkeypatch
+        self, hub_here, model, tmp_path, monkeypatch, caplog
     ):
         toy_processor().save_pretrained(tmp_path / "base")
         model.config.base_model_name_or_path = "package://base_in_package/base"
         monkeypatch.setattr(upload, "locate_base", lambda name: str(tmp_path / "base"))
+        model.config.name_or_path = model.config.base_model_name_or_path
         model.set_num_frames(6)
         model.push_to_hub(ADAPTER)
         settings = json.loads(hub_here.repository(ADAPTER).files()["processor_config.json"])
         assert settings["video_processor"]["num_frames"] == 6
+        assert "for 6 frames sampled 'uniform': how clips were sampled in training is not known" in caplog.text
+
+    def test_the_processor_beside_the_loaded_checkpoint_is_published_with_its_sampling(
+        self, hub_here, model, tmp_path, caplog
+    ):
+        processor = toy_processor()
+        processor.video_processor.sampling, processor.video_processor.frame_stride = "strided", 3
+        processor.save_pretrained(tmp_path / "mine")
+        model.config.name_or_path = str(tmp_path / "mine")
+        model.push_to_hub(ADAPTER)
+        settings = json.loads(hub_here.repository(ADAPTER).files()["processor_config.json"])["video_processor"]
+        assert (settings["sampling"], settings["frame_stride"]) == ("strided", 3)
+        assert "not known here" not in caplog.text
 
     def test_a_processor_that_is_there_stays(self, hub_here, model):
         processor = toy_processor()

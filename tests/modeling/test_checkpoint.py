@@ -104,6 +104,20 @@ def test_labels_may_be_given_either_way_round(clip):
         VitaClipModel.from_pretrained(clip, id2label={1: "a", 3: "b"})
 
 
+def test_a_placeholder_of_transformers_is_no_name_of_a_class(clip, full):
+    for folder in (clip, full):
+        with pytest.raises(ValueError, match="'LABEL_0' is a placeholder of transformers"):
+            VitaClipModel.from_pretrained(folder, id2label={0: "LABEL_0", 1: "LABEL_1"})
+    with pytest.raises(ValueError, match="'LABEL_1' is a placeholder"):
+        toy_model().set_labels(["swim", "LABEL_1"], toy_tokenizer())
+
+
+@pytest.mark.parametrize("fields", [{"text_prompt_scope": "unified"}, {"text_prompt_length": 0}])
+def test_words_for_contexts_of_single_classes_are_refused_where_there_are_none(fields):
+    with pytest.raises(ValueError, match="context_words='a b' start contexts of single classes"):
+        toy_model(**fields).set_labels(["x"], toy_tokenizer(), context_words="a b")
+
+
 def test_a_configuration_with_names_is_as_good_as_names(clip):
     config = VitaClipConfig.from_pretrained(clip, id2label=ID2LABEL)
     model = VitaClipModel.from_pretrained(clip, config=config, num_frames=5)

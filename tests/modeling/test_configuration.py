@@ -140,3 +140,115 @@ def test_token_ids_must_match_the_labels():
 def test_a_wrong_type_is_an_error():
     with pytest.raises(Exception, match="num_frames"):
         VitaClipVisionConfig(num_frames="eight")
+
+
+# ---- files that are not what they should be ----
+
+
+def write_config(folder, **fields):
+    toy_config().save_pretrained(folder)
+    content = json.loads((folder / "config.json").read_text())
+    for field, value in fields.items():
+        half, _, name = field.rpartition("__")
+        (content[half] if half else content)[name] = value
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vision_config": [1, 2]}, "vision_config must be an object"),
+        ({"text_config": "x"}, "text_config must be an object"),
+        ({"id2label": ["a", "b"]}, "id2label must be an object"),
+        ({"id2label": {"0": "a", "2": "b", "3": "c"}}, r"must be 0 to 2; found \['0', '2', '3'\]"),
+        ({"id2label": {"0": 1, "1": 2, "2": 3}}, "non-empty names; found 1"),
+        ({"label2id": {"ride_bike": 1, "tai chi": 0, "swim": 2}}, "id2label and label2id contradict each other"),
+        ({"num_labels": 5}, "num_labels=5 contradicts the 3 names"),
+        ({"label_token_ids": [[188, 10**6, 189]] * 3}, r"0 to 189; found \[188, 1000000, 189\]"),
+        ({"label_token_ids": [[], [], []]}, r"start token.*found \[\]"),
+        ({"label_token_ids": "x"}, "label_token_ids"),
+        (
+            {"vision_config__hidden_size": "32"},
+            "vision_config.hidden_size must be a whole number from 1 to 2147483647",
+        ),
+        ({"vision_config__hidden_size": 2**40}, "found 1099511627776"),
+        ({"vision_config__num_attention_heads": 0}, "num_attention_heads must be a whole number from 1"),
+        (
+            {"text_config__layer_norm_eps": float("nan")},
+            "text_config.layer_norm_eps must be a finite number, found nan",
+        ),
+        ({"text_config__text_prompt_length": 10**9}, "text_prompt_length=1000000000 is more than the 40 tokens"),
+        ({"vision_config__num_frames": "4"}, "num_frames"),
+        ({"dtype": "load"}, "dtype must be one of float32, float16, bfloat16, float64; found 'load'"),
+        ({"to_dict": 1}, "holds 'to_dict', which is no field"),
+        ({"label_names": ["a"]}, "holds 'label_names', which is no field"),
+    ],
+)
+def test_a_field_of_a_file_that_makes_no_sense_is_an_error_that_names_it(tmp_path, fields, message):
+    write_config(tmp_path, **fields)
+    for load in (VitaClipConfig.from_pretrained, AutoConfig.from_pretrained, VitaClipModel.from_pretrained):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            '{"model_type": "vita_clip", "projection_dim": 4, "projection_dim": 5}',
+            "'projection_dim' stands in it twice",
+        ),
+        ('{"model_type": "vita_clip", "x": ' + "[" * 10**5 + "]" * 10**5 + "}", "recursion"),
+        ('{"model_type": "vita_clip"', "delimiter"),
+        ('["vita_clip"]', "expected an object"),
+        ("", "Expecting value"),
+    ],
+)
+def test_a_damaged_file_is_an_error_of_one_line_that_names_it(tmp_path, content, message):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"config\.json cannot be used: .*{message}") as caught:
+        VitaClipModel.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["attn_implementation", "_attn_implementation", "vision_config__attn_implementation"]
+)
+@pytest.mark.parametrize("value", ["user/kernels", "kernels-community/flash-attn2", "flash_attention_2"])
+def test_a_file_chooses_no_code_that_computes_attention(tmp_path, monkeypatch, field, value):
+    import transformers.integrations.hub_kernels as hub_kernels
+
+    monkeypatch.setattr(hub_kernels, "load_and_register_attn_kernel", lambda *args, **kwargs: pytest.fail("loaded"))
+    write_config(tmp_path, **{field: value})
+    for load in (VitaClipConfig.from_pretrained, AutoConfig.from_pretrained):
+        config = load(tmp_path)
+        model = VitaClipModel(config)
+        assert model.vision_model.encoder.layers[0].self_attn.config._attn_implementation in ("sdpa", "eager")
+    assert VitaClipConfig.from_pretrained(tmp_path, attn_implementation="eager")._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_labels": 5, "id2label": {0: "a", 1: "b", 2: "c"}}, "num_labels=5 contradicts the 3 names"),
+        ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, "contradict each other"),
+        ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0}}, "contradict each other"),
+        ({"label2id": {"a": 0, "b": 0}}, "ids of labels must be 0 to 1"),
+    ],
+)
+def test_arguments_for_labels_that_contradict_each_other_are_an_error(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        VitaClipConfig(**arguments)
+    toy_clip_config().save_pretrained(tmp_path)
+    for load in (VitaClipConfig.from_pretrained, VitaClipModel.from_pretrained):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, **arguments)
+
+
+def test_labels_may_be_named_by_either_mapping_alone(tmp_path):
+    toy_clip_config().save_pretrained(tmp_path)
+    for names in ({"id2label": {0: "a", 1: "b", 2: "c"}}, {"label2id": {"a": 0, "b": 1, "c": 2}}):
+        for config in (VitaClipConfig(**names), VitaClipConfig.from_pretrained(tmp_path, **names)):
+            assert config.label_names == ["a", "b", "c"]
+            assert config.label2id == {"a": 0, "b": 1, "c": 2}

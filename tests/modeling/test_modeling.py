@@ -19,6 +19,7 @@ from toy_vita_clip import (
 )
 from transformers import CLIPModel
 from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils import logging
 
 from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipOutput
 
@@ -135,6 +136,21 @@ def test_a_batch_of_images_is_a_batch_of_clips_of_one_frame(model):
 
 
 @torch.no_grad()
+def test_images_that_may_be_the_frames_of_one_clip_are_warned_of_once(model, caplog):
+    logging.enable_propagation()
+    VitaClipModel.get_video_features.__globals__["logger"].warning_once.cache_clear()
+    frames = toy_clips()[0]  # (T, 3, H, W): the batch's dimension was forgotten
+    model.get_image_features(frames)
+    model.get_video_features(frames[:-1])
+    model.get_video_features(frames[None])
+    assert "separate images" not in caplog.text
+    model(frames)
+    model(frames)
+    logging.disable_propagation()
+    assert caplog.text.count(f"are {len(frames)} separate images") == 1
+    assert "pixel_values[None]" in caplog.text
+
+
 def test_several_views_average_their_probabilities(model):
     views = torch.stack([toy_clips(2, seed=seed) for seed in range(3)], dim=1)
     outputs = model(views)

@@ -9,10 +9,16 @@ import torch
 from PIL import Image
 from tolerance import TOLERANCE
 from torch.utils.data import Dataset
-from toy_checkpoint import run_without_package, save_toy_checkpoint, toy_adapter_on, write_rising_video
+from toy_checkpoint import (
+    run_without_package,
+    save_toy_checkpoint,
+    toy_adapter_on,
+    toy_processor,
+    write_rising_video,
+)
 from toy_vita_clip import LABELS, save_toy_clip, toy_model
 from transformers import CLIPModel, VideoClassificationPipeline, pipeline
-from vita_clip_hf.modeling.labels_vita_clip import embed_labels
+from vita_clip_hf.modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
 from vita_clip_hf.modeling.pipeline_vita_clip import window_bounds
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReadError, read_video
 
@@ -68,13 +74,23 @@ def all_close_to(results, expected):
 
 
 class TestResults:
-    def test_scores_are_the_models_own_for_templates_around_the_labels(self, classifier, model, processor, video):
+    def test_scores_are_the_models_own_for_a_template_around_the_labels(self, classifier, model, processor, video):
         texts = [f"a video of a person {label}." for label in CANDIDATES]
         inputs = processor(text=texts, videos=str(video), return_tensors="pt", padding=True)
         with torch.no_grad():
             expected = model(**inputs).logits_per_video[0].softmax(-1)
+        result = classifier(video, candidate_labels=CANDIDATES, hypothesis_template=TEMPLATE)
+        assert scores_of(result) == near(dict(zip(CANDIDATES, expected.tolist(), strict=True)))
+
+    def test_the_templates_are_by_default_those_of_zero_shot_evaluation(self, classifier, model, processor, video):
+        embeds = embed_labels(model, processor.tokenizer, CANDIDATES)
+        with torch.no_grad():
+            inputs = processor(videos=str(video), return_tensors="pt")
+            expected = model(**inputs, text_embeds=embeds).logits_per_video[0].softmax(-1)
         result = classifier(video, candidate_labels=CANDIDATES)
         assert scores_of(result) == near(dict(zip(CANDIDATES, expected.tolist(), strict=True)))
+        explicit = classifier(video, candidate_labels=CANDIDATES, hypothesis_template=list(VIDEO_TEMPLATES))
+        assert close_to(result, explicit)
 
     def test_result_is_in_the_hubs_schema_best_first(self, classifier, video):
         result = classifier(str(video), candidate_labels=CANDIDATES)
@@ -118,6 +134,27 @@ class TestResults:
             expected = model(**pixel_values).logits_per_video[0].softmax(-1)
         result = classifier(video, videos_kwargs=settings)
         assert scores_of(result) == near(dict(zip(LABELS, expected.tolist(), strict=True)))
+
+    def test_frames_are_set_by_transformers_names_too(self, classifier, video):
+        settings = {"num_frames": 3, "sampling": "strided", "frame_stride": 5}
+        expected = classifier(video, videos_kwargs=settings)
+        assert close_to(classifier(video, num_frames=3, frame_sampling_rate=5), expected)
+        assert not close_to(classifier(video), expected)
+        made = ZeroShotPipeline(
+            model=classifier.model, processor=classifier.processor, num_frames=3, videos_kwargs={"sampling": "strided"}
+        )
+        assert close_to(made(video, frame_sampling_rate=5), expected)
+
+    def test_the_processors_own_sampling_and_views_are_those_of_whole_videos_and_windows(self, model, video):
+        settings = {"sampling": "strided", "frame_stride": 5, "num_temporal_views": 2, "num_spatial_views": 3}
+        own, plain = toy_processor(), toy_processor()
+        for name, value in settings.items():
+            setattr(own.video_processor, name, value)
+        own, plain = (ZeroShotPipeline(model=model, processor=processor) for processor in (own, plain))
+        assert close_to(own(video), plain(video, videos_kwargs=settings))
+        assert not close_to(own(video), plain(video))
+        windows, expected = own(video, window_seconds=1), plain(video, window_seconds=1, videos_kwargs=settings)
+        assert all_close_to([entry["labels"] for entry in windows], [entry["labels"] for entry in expected])
 
     def test_the_classification_model_gives_the_same(self, classifier, folder, processor, video):
         other = ZeroShotPipeline(model=VitaClipForVideoClassification.from_pretrained(folder), processor=processor)
@@ -191,18 +228,19 @@ class TestText:
         return sizes
 
     def test_labels_of_a_call_are_encoded_once_for_all_of_its_videos(self, classifier, video, encoded):
-        classifier([video, video, video], candidate_labels=CANDIDATES, batch_size=2)
+        classifier([video, video, video], candidate_labels=CANDIDATES, hypothesis_template=TEMPLATE, batch_size=2)
         assert encoded == [3]
         classifier(video, candidate_labels=CANDIDATES[:2])
-        assert encoded == [3, 2]
+        assert encoded == [3, 2 * len(VIDEO_TEMPLATES)]
 
     def test_labels_of_the_constructor_are_encoded_once_for_all_calls(self, model, processor, video, encoded):
-        classifier = ZeroShotPipeline(model=model, processor=processor, candidate_labels=CANDIDATES)
+        options = {"candidate_labels": CANDIDATES, "hypothesis_template": TEMPLATE}
+        classifier = ZeroShotPipeline(model=model, processor=processor, **options)
         for _ in range(2):
             classifier([video, video], batch_size=2)
         assert encoded == [3]
-        classifier(video, candidate_labels=CANDIDATES[:2])
-        classifier(video, candidate_labels=CANDIDATES)
+        classifier(video, candidate_labels=CANDIDATES[:2], hypothesis_template=TEMPLATE)
+        classifier(video, **options)
         assert encoded == [3, 2]
         classifier(video, hypothesis_template="{}")
         assert encoded == [3, 2, 3]
@@ -242,19 +280,22 @@ class TestText:
 
 class TestWindows:
     @pytest.mark.parametrize(
-        ("num_frames", "window", "stride", "expected"),
+        ("duration", "window", "stride", "expected"),
         [
-            (100, 1.0, 1.0, [(0, 25), (25, 50), (50, 75), (75, 100)]),
-            (90, 1.0, 1.0, [(0, 25), (25, 50), (50, 75), (65, 90)]),
-            (60, 1.0, 0.5, [(0, 25), (12, 37), (25, 50), (35, 60)]),
-            (60, 1.0, 2.0, [(0, 25), (35, 60)]),
-            (20, 1.0, 1.0, [(0, 20)]),
-            (25, 1.0, 1.0, [(0, 25)]),
-            (3, 0.001, 0.001, [(0, 1), (1, 2), (2, 3)]),
+            (4.0, 1.0, 1.0, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+            (3.6, 1.0, 1.0, [(0, 1), (1, 2), (2, 3), (2.6, 3.6)]),
+            (2.4, 1.0, 0.5, [(0, 1), (0.5, 1.5), (1, 2), (1.4, 2.4)]),
+            (2.4, 1.0, 2.0, [(0, 1), (1.4, 2.4)]),
+            (0.8, 1.0, 1.0, [(0, 0.8)]),
+            (1.0, 1.0, 1.0, [(0, 1)]),
+            (1.0004, 1.0, 1.0, [(0, 1.0004)]),
+            (0.4, 0.1, 0.1, [(0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4)]),
+            (9.0, 3.0, 100.0, [(0, 3), (6, 9)]),
         ],
     )
-    def test_windows_have_one_length_and_end_with_the_video(self, num_frames, window, stride, expected):
-        assert window_bounds(num_frames, 25.0, window, stride) == expected
+    def test_windows_have_one_length_and_end_with_the_video(self, duration, window, stride, expected):
+        found = window_bounds(duration, window, stride)
+        assert [pytest.approx(bounds) for bounds in found] == expected
 
     def test_each_window_is_classified_as_the_clip_it_is(self, classifier, video):
         frames, _ = read_video(video)  # 2 seconds
@@ -287,6 +328,39 @@ class TestWindows:
             assert [entry["start"] for entry in result] == [entry["start"] for entry in expected]
             assert all(close_to(a["labels"], b["labels"]) for a, b in zip(result, expected, strict=True))
 
+    def test_a_window_holds_the_frames_that_are_on_the_screen_in_it(self, classifier, video):
+        frames, _ = read_video(video)  # 25 a second
+        result = classifier(video, window_seconds=1, stride_seconds=0.5)
+        assert [(entry["start"], entry["end"]) for entry in result] == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
+        assert close_to(result[1]["labels"], classifier(frames[12:38]))  # frame 12 is shown from 0.48 to 0.52 s
+
+    def test_windows_at_variable_frame_rate_follow_each_frames_own_time(self, classifier, shared_dir):
+        path = shared_dir / "data/odd_videos/bars_variable_rate.mp4"  # 75 frames at 25 a second, 75 at 6.25
+        frames, _ = read_video(path)
+        result = classifier(path, window_seconds=2)
+        spans = [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 10.0), (10.0, 12.0), (12.0, 14.0), (13.0, 15.0)]
+        assert [(entry["start"], entry["end"]) for entry in result] == spans
+        assert close_to(result[0]["labels"], classifier(frames[:50]))
+        assert close_to(result[2]["labels"], classifier(frames[81:94]))
+        assert not close_to(result[2]["labels"], classifier(frames[40:60]))  # by the mean rate, 10 a second
+
+    def test_a_rate_that_is_given_stands_in_place_of_a_files_own_times(self, classifier, video):
+        frames, _ = read_video(video)
+        result = classifier(video, window_seconds=2, fps=10)
+        assert [(entry["start"], entry["end"]) for entry in result] == [(0.0, 2.0), (2.0, 4.0), (3.0, 5.0)]
+        assert close_to(result[2]["labels"], classifier(frames[30:]))
+
+    def test_windows_shorter_than_a_frame_are_as_long_as_one(self, classifier):
+        frames = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
+        result = classifier(frames, window_seconds=0.001, fps=10)
+        assert [(entry["start"], entry["end"]) for entry in result] == [(0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4)]
+        assert close_to(result[2]["labels"], classifier(frames[2:3]))
+
+    def test_windows_of_a_processor_that_samples_no_frames_are_all_of_theirs(self, classifier, video):
+        frames, _ = read_video(video)
+        result = classifier(video, window_seconds=1, videos_kwargs={"do_sample_frames": False})
+        assert close_to(result[1]["labels"], classifier(frames[25:], videos_kwargs={"do_sample_frames": False}))
+
     def test_averaged_windows_give_the_mean_score(self, classifier, video):
         windows = [scores_of(entry["labels"]) for entry in classifier(video, window_seconds=0.5)]
         mean = {label: sum(window[label] for window in windows) / len(windows) for label in LABELS}
@@ -306,9 +380,19 @@ class TestErrors:
             ({"candidate_labels": ["a"], "hypothesis_template": "a video"}, "one {} for the label; found 'a video'"),
             ({"candidate_labels": ["a"], "hypothesis_template": ["{}", "{} {}"]}, "found '{} {}'"),
             ({"candidate_labels": ["a"], "hypothesis_template": []}, "There is no template"),
+            ({"hypothesis_template": "{}"}, "hypothesis_template needs candidate_labels"),
             ({"top_k": 0}, "top_k must be at least 1, found 0"),
             ({"window_seconds": 0}, "window_seconds must be more than 0, found 0"),
-            ({"stride_seconds": 1}, "needs window_seconds"),
+            ({"stride_seconds": 1}, "stride_seconds=1 needs window_seconds"),
+            ({"fps": 5}, "fps=5 needs window_seconds"),
+            ({"window_seconds": "2"}, "window_seconds must be more than 0, found '2'"),
+            ({"window_seconds": float("nan")}, "window_seconds must be more than 0, found nan"),
+            ({"top_k": 1.5}, "top_k must be at least 1, found 1.5"),
+            ({"videos_kwargs": {"fps": 2}}, "fps=2 was given"),
+            ({"videos_kwargs": {"fps": 2}, "window_seconds": 1}, "fps=2 was given"),
+            ({"videos_kwargs": {"num_frame": 2}, "window_seconds": 1}, "is num_frames meant"),
+            ({"videos_kwargs": {"num_frames": 2}, "num_frames": 3}, "videos_kwargs has num_frames=2, .* stands 3"),
+            ({"frame_sampling_rate": 0}, "frame_stride must be an integer of at least 1, found 0"),
             ({"videos_kwargs": {"num_frames": 0}}, "num_frames must be an integer of at least 1, found 0"),
         ],
     )
@@ -336,6 +420,14 @@ class TestErrors:
         classifier.model.class_prompts.label_token_ids = []
         with pytest.raises(ValueError, match="The model has no classes"):
             classifier(video)
+
+    @pytest.mark.parametrize("options", [{}, {"window_seconds": 1}, {"candidate_labels": CANDIDATES}])
+    def test_scores_that_are_not_finite_are_refused_with_the_models_name(self, processor, video, tmp_path, options):
+        model = toy_adapter_on(save_toy_clip(tmp_path))
+        with torch.no_grad():
+            model.visual_projection.weight[0, 0] = float("nan")
+        with pytest.raises(ValueError, match=f"{tmp_path}.* gives scores that are not finite numbers"):
+            ZeroShotPipeline(model=model, processor=processor)(video, **options)
 
     def test_other_models_and_a_missing_processor_are_refused(self, model, processor, tmp_path):
         with pytest.raises(ValueError, match="CLIPModel is of the type 'clip'"):

@@ -1,6 +1,7 @@
 """A saved folder runs by its own files where this package is not installed, and beside the package where it is."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -57,6 +58,7 @@ def test_an_adapter_and_a_full_checkpoint_run_without_the_package(adapter, expec
     code = """
 import sys
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor
+from transformers import AutoModelForZeroShotImageClassification
 adapter, full, second, saved = sys.argv[1:]
 remote = {"trust_remote_code": True}
 try:
@@ -72,6 +74,8 @@ except ValueError as error:
 config = AutoConfig.from_pretrained(adapter, **remote)
 model = AutoModel.from_pretrained(adapter, **remote)
 classifier = AutoModelForVideoClassification.from_pretrained(full, **remote)
+for folder in (adapter, full):
+    assert type(AutoModelForZeroShotImageClassification.from_pretrained(folder, **remote)).__name__ == "VitaClipModel"
 processor = AutoProcessor.from_pretrained(adapter, **remote)
 first = logits_of(model)
 model.load_adapter(second, "second")
@@ -101,6 +105,23 @@ report(
     assert_stored_equal(saved_there.state_dict(), VitaClipModel.from_pretrained(adapter).state_dict())
     assert_computed_equal(logits_of(saved_there), expected)
     assert {path.name for path in (tmp_path / "saved_there").glob("*.py")} <= {p.name for p in adapter.glob("*.py")}
+
+
+def test_without_the_package_a_base_inside_it_is_an_error_that_says_so(adapter, tmp_path):
+    shutil.copytree(adapter, tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "config.json").read_text())
+    config["base_model_name_or_path"] = "package://vita_clip_hf/demo/tiny_clip"
+    (tmp_path / "adapter" / "config.json").write_text(json.dumps(config))
+    code = """
+import sys
+from transformers import AutoModel
+try:
+    AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
+except OSError as error:
+    report(error=str(error))
+"""
+    result = result_of(run_without_package(LOGITS_OF + code, tmp_path / "adapter", home=tmp_path / "home"))
+    assert "part of the Python package 'vita_clip_hf', which is not installed" in result["error"]
 
 
 def test_where_the_package_is_installed_its_own_classes_are_used(adapter):

@@ -1,11 +1,14 @@
 """Frames sampled, resized, cropped and normalised as CLIP does it, from every form in which a video can be given."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.pipelines import VideoClassificationPipeline
+from transformers.video_utils import VideoMetadata, make_batched_metadata
 from vita_clip_hf.modeling import video_processing_vita_clip
 from vita_clip_hf.modeling.video_processing_vita_clip import FrameSampling, VitaClipVideoProcessor
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError
@@ -106,6 +109,15 @@ class TestSampling:
         metadata = VideoReader(video_file).metadata
         assert small.sample_frames(metadata).tolist() == [2, 7, 12, 17]
         assert small.sample_frames(metadata, num_frames=2, num_temporal_views=2).tolist() == [2, 12, 7, 17]
+        assert small.sample_frames(metadata, num_frames=2, size=64, fps=None).tolist() == [5, 15]
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [({"fps": 2}, "fps=2 was given"), ({"num_frame": 2}, "is num_frames meant"), ({"num_frames": 0}, "found 0")],
+    )
+    def test_sample_frames_refuses_what_it_would_not_follow(self, small, setting, message):
+        with pytest.raises(ValueError, match=message):
+            small.sample_frames(VideoMetadata(total_num_frames=20), **setting)
 
 
 class TestPixels:
@@ -174,8 +186,8 @@ class TestPixels:
         opened = []
         monkeypatch.setattr(
             video_processing_vita_clip,
-            "read_video",
-            lambda *args, read=video_processing_vita_clip.read_video: opened.append(args[0]) or read(*args),
+            "VideoReader",
+            lambda *args, read=video_processing_vita_clip.VideoReader: opened.append(args[0]) or read(*args),
         )
         views = pixels(small, video_file, num_temporal_views=2, num_spatial_views=3)
         assert opened == [video_file]
@@ -257,6 +269,15 @@ class TestInputs:
         assert (first.total_num_frames, first.fps, first.frames_indices) == (20, 25.0, [2, 7, 12, 17])
         assert (second.total_num_frames, second.height, second.frames_indices) == (9, 40, [1, 3, 5, 7])
 
+    def test_timestamps_are_those_of_the_frames_at_variable_rate_too(self, small, video_file, shared_dir):
+        variable = shared_dir / "data/odd_videos/bars_variable_rate.mp4"  # 75 frames at 25 a second, 75 at 6.25
+        first, second = small([video_file, variable], return_metadata=True)["video_metadata"]
+        assert first.timestamps == pytest.approx([0.08, 0.28, 0.48, 0.68])
+        assert second.frames_indices == [18, 56, 93, 131]
+        assert second.timestamps == pytest.approx([0.72, 2.24, 3 + 18 / 6.25, 3 + 56 / 6.25])
+        again = make_batched_metadata([np.zeros((4, 8, 8, 3))], second)
+        assert again[0].frames_indices == second.frames_indices
+
     def test_without_return_tensors_clips_may_differ_in_shape(self, small):
         videos = [random_frames(3, 40, 50, 3), random_frames(5, 50, 40, 3)]
         values = small(videos, do_sample_frames=False, do_center_crop=False)["pixel_values"]
@@ -310,7 +331,8 @@ class TestErrors:
         ("setting", "message"),
         [
             ({"fps": 2}, "fps=2 was given"),
-            ({"nonsense": 1}, "unknown arguments nonsense"),
+            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes crop_size, "),
+            ({"num_frame": 16}, "has no argument num_frame; is num_frames meant"),
             ({"num_frames": "8"}, "num_frames"),
             ({"num_spatial_views": 3, "do_center_crop": False}, "do_center_crop must be True"),
         ],
@@ -332,6 +354,24 @@ class TestSavingAndLoading:
         assert VitaClipVideoProcessor.from_pretrained(tmp_path, num_frames=2).num_frames == 2
         with pytest.raises(ValueError, match="num_frames"):
             VitaClipVideoProcessor.from_pretrained(tmp_path, num_frames=0)
+
+    @pytest.mark.parametrize(
+        ("setting", "message"), [({"num_frame": 2}, "is num_frames meant"), ({"fps": 2}, "fps=2 was given")]
+    )
+    def test_settings_that_are_misspelt_or_not_followed_are_refused_at_construction_and_load(
+        self, tmp_path, setting, message
+    ):
+        VitaClipVideoProcessor().save_pretrained(tmp_path)
+        for make in (
+            VitaClipVideoProcessor,
+            lambda **given: VitaClipVideoProcessor.from_pretrained(tmp_path, **given),
+        ):
+            with pytest.raises(ValueError, match=message):
+                make(**setting)
+        path = tmp_path / "video_preprocessor_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **setting}))
+        with pytest.raises(ValueError, match=message):
+            VitaClipVideoProcessor.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("size", [96, {"shortest_edge": 96}])
     def test_settings_of_a_plain_clip_checkpoint_are_taken_over(self, tmp_path, size):

@@ -13,6 +13,7 @@ import torch
 import yaml
 from bad_videos import REASONS, break_videos, write_motion_shapes
 from safetensors.torch import load_file
+from toy_training import TINY
 from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
 
 from vita_clip_hf import VitaClipConfig, VitaClipModel
@@ -23,15 +24,6 @@ from vita_clip_hf.training.run import check_processes, find_resume_point
 from vita_clip_hf.training.skipped_videos import REPORT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TINY = [
-    "--base",
-    "package://vita_clip_hf/demo/tiny_clip",
-    "--use_cpu",
-    "--report_to",
-    "none",
-    "--disable_tqdm",
-    "True",
-]
 SMALL = [*TINY, "--num_frames", "2", "--sampling", "uniform", "--temporal_views", "1", "--logging_steps", "1"]
 SMALL += ["--per_device_train_batch_size", "4"]
 
@@ -231,7 +223,8 @@ def test_settings_that_make_no_sense_are_named(tmp_path, text, message):
         (["--train", "a", "--output_dir", "x", "--eval_zero_shot", "ucf"], "NAME=LIST"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_1(capsys, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_1(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     assert train_bare(arguments) == 1
     error = capsys.readouterr().err.strip()
     assert message in error

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
-from ..modeling.adapter_file_vita_clip import check_finite, is_prompt, written_whole
-from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig
-from ..modeling.labels_vita_clip import tokenize_labels
+from ..modeling.adapter_file_vita_clip import check_finite, check_same_shapes, is_prompt, shapes_of, written_whole
+from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, stored_name
+from ..modeling.labels_vita_clip import load_tokenizer_of, tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
@@ -161,7 +160,7 @@ def convert_checkpoint(
     names = load_labels(labels)
     weights = read_original(original)
     hub = {"revision": revision or "main"}
-    tokenizer = AutoTokenizer.from_pretrained(locate_base(base), **hub)
+    tokenizer = load_tokenizer_of(locate_base(base), **hub)
     token_ids = tokenize_labels(tokenizer, names)
     _check_labels(weights, names, token_ids, Path(original))
     tensors = tensors_from_original({name: tensor for name, tensor in weights.items() if name not in DERIVED})
@@ -178,10 +177,11 @@ def convert_checkpoint(
         model = VitaClipModel.from_pretrained(
             locate_base(base), tokenizer=tokenizer, dtype=torch.float32, **hub, **fields
         )
-        model.config.base_model_name_or_path = os.fspath(base)
+        model.config.base_model_name_or_path = stored_name(base)
         distance, largest_in = backbone_difference(model, tensors)
     is_adapter = distance is not None and distance <= BACKBONE_TOLERANCE
     if is_adapter:
+        check_same_shapes(shapes_of(model.state_dict()), shapes_of(tensors), original, "a whole Vita-CLIP")
         # The base keeps its own weights: by them an adapter recognises it.
         own = {name: tensor for name, tensor in model.state_dict().items() if not is_prompt(name)}
         tensors = {name: tensor for name, tensor in tensors.items() if is_prompt(name)} | own

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset, IterableDataset
 
+from ..text_files import read_lines
 from .formats.files import is_video_name
 from .formats.folders import read_folders
 from .formats.hmdb51 import is_hmdb51_folder, read_hmdb51
@@ -26,6 +27,7 @@ FORMATS = {
     "webdataset": "tar files",
     "hub": "user/name on the Hub",
 }
+_LIST_ENDINGS = (".csv", ".tsv", ".txt", ".list", ".json")
 _STREAMS = ("webdataset", "hub")
 # More shards than there are workers, so that each has its own; a shard is a range of rows.
 _STREAM_SHARDS = 64
@@ -138,7 +140,7 @@ def detect_format(source: str | os.PathLike) -> str:
         return _format_of_file(path)
     if path.suffix == ".tar":
         return "webdataset"
-    if is_hub_id(str(source)):
+    if is_hub_id(str(source)) and path.suffix.lower() not in _LIST_ENDINGS:
         return "hub"
     raise FileNotFoundError(
         f"{source}: no such file or folder, and neither tar files nor user/name on the Hub. Formats: {_described()}."
@@ -150,26 +152,29 @@ def _format_of_folder(folder: Path) -> str:
         return "hmdb51"
     if (folder / CLASS_FILE).is_file():
         return "ucf101"
-    if any(folder.glob("*.tar")):
-        return "webdataset"
     if any(child.is_dir() for child in folder.iterdir()):
         return "folder"
+    if any(folder.glob("*.tar")):
+        return "webdataset"
     files = sorted(child.name for child in folder.iterdir())
     found = f"files such as {', '.join(files[:3])}" if files else "nothing"
     raise ValueError(f"{folder}: expected one of the formats {_described()}; found a folder with {found}.")
 
 
 def _format_of_file(path: Path) -> str:
-    if path.suffix == ".tar":
+    if path.suffix.lower() == ".tar":
         return "webdataset"
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         return "ssv2"
     if is_ucf101_list(path):
         return "ucf101"
     line = _first_line(path)
     if is_kinetics_header(line):
         return "kinetics"
-    if "," in line or (line.rpartition(" ")[2].isdecimal() and is_video_name(line.rpartition(" ")[0])):
+    if not line:
+        raise ValueError(f"{path} is empty; expected one of the formats {_described()}.")
+    before, *label = line.rsplit(maxsplit=1)
+    if "," in line or (label and label[0].isdecimal() and is_video_name(os.path.basename(before))):
         return "list"
     raise ValueError(
         f"{path}: expected one of the formats {_described()}; found {line!r:.120} as the first line. "
@@ -179,10 +184,9 @@ def _format_of_file(path: Path) -> str:
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return next((line.strip() for line in file if line.strip()), "")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected one of the formats {_described()}; found no text.") from error
+        return next((line for _, line in read_lines(path)), "")
+    except ValueError as error:
+        raise ValueError(f"{path}: expected one of the formats {_described()}. {error}") from error
 
 
 def _tar_pattern(source: str) -> str:

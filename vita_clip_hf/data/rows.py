@@ -1,5 +1,6 @@
 """Opens the video of a row of a data set: a path, bytes, or a part of a file."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,9 +8,8 @@ from typing import Any
 import torch
 from datasets import Dataset, IterableDataset, Video
 from datasets.utils.file_utils import xopen
-from transformers.video_utils import VideoMetadata
 
-from ..modeling.video_reading_vita_clip import VideoReadError, read_video
+from ..modeling.video_reading_vita_clip import VideoReader, VideoReadError
 
 ON_BAD_VIDEO = ("raise", "skip")
 
@@ -38,7 +38,7 @@ def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> 
 
     Args:
         row: `video` as a path, bytes or `{"bytes", "path"}`; `start` and `end` in seconds if the row is about a part
-            of it.
+            of it. Its frames are those that are on the screen between these times.
         choose: number of frames to frame numbers.
 
     Returns:
@@ -49,16 +49,15 @@ def read_row(row: Mapping[str, Any], choose: Callable[[int], Iterable[int]]) -> 
     """
     name = name_of(row)
 
-    def choose_in_span(metadata: VideoMetadata) -> list[int]:
-        first, stop = span_in_frames(row, metadata, name)
-        return [first + index for index in choose(stop - first)]
-
+    span = span_of(row)
     try:
         source = _source_of(row["video"])
     except OSError as error:
         raise VideoReadError(f"{name}: {error}") from error
     try:
-        return read_video(source, choose_in_span)[0]
+        reader = VideoReader(source)
+        first, stop = frames_in_span(reader, span)
+        return reader.read_frames([first + index for index in choose(stop - first)])
     except VideoReadError as error:
         # The reader names bytes by their number; the row may have their path.
         reader_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
@@ -88,14 +87,17 @@ def _source_of(video: Any) -> Any:
         return file.read()
 
 
-def span_in_frames(row: Mapping[str, Any], metadata: VideoMetadata, name: str) -> tuple[int, int]:
-    """First frame of the row's part of the video, and the one after its last; at least one frame."""
-    total = metadata.total_num_frames
-    if row.get("start") is None:
-        return 0, total
-    if metadata.fps is None:
-        raise VideoReadError(f"{name}: does not say how many frames make a second, which a part of it needs")
-    first = round(row["start"] * metadata.fps)
-    if first >= total:
-        raise VideoReadError(f"{name}: ends after {total / metadata.fps:.1f} s, before second {row['start']:g}")
-    return first, max(first + 1, min(round(row["end"] * metadata.fps), total))
+def span_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Start and end in seconds of the row's part of the video; `None` if the row is about all of it."""
+    start, end = (None if value is None or math.isnan(value) else value for value in map(row.get, ("start", "end")))
+    if start is None and end is None:
+        return None
+    span = (start or 0.0, math.inf if end is None else end)
+    if not 0 <= span[0] < span[1]:
+        raise ValueError(f"{name_of(row)}: expected seconds with start before end, found {span[0]:g} and {span[1]:g}.")
+    return span
+
+
+def frames_in_span(reader: VideoReader, span: tuple[float, float] | None) -> tuple[int, int]:
+    """First frame of a part of the video, and the one after its last; at least one frame."""
+    return (0, reader.num_frames) if span is None else reader.frames_between(*span)

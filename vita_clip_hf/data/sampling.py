@@ -1,5 +1,6 @@
 """Which frames of a video make a clip in training; the words are those of the video processor, plus the draws."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +34,29 @@ def resolve_sampling(name: str) -> tuple[str, bool]:
     return _SAMPLINGS[name]
 
 
+def fitting_stride(num_frames_of_videos: Sequence[int], num_frames: int) -> int:
+    """
+    The largest stride at which clips lie within at least 95 % of the videos, and repeat no last frame there.
+
+    Args:
+        num_frames_of_videos: lengths in frames.
+        num_frames: T, frames of a clip.
+
+    Returns:
+        At least 1, also if the videos have fewer than T frames.
+
+    Raises:
+        ValueError: there are no videos, a length is not a positive number, or T is less than 1.
+    """
+    lengths = sorted(num_frames_of_videos)
+    if not lengths or lengths[0] < 1:
+        raise ValueError(f"Expected the number of frames of each video, found {lengths[:1] or 'none'}.")
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}; expected at least 1.")
+    shorter = len(lengths) // 20  # of so many the last frame may repeat: 5 %
+    return max((lengths[shorter] - 1) // max(num_frames - 1, 1), 1)
+
+
 @dataclass(frozen=True)
 class TrainingSampling:
     """
@@ -60,6 +84,12 @@ class TrainingSampling:
         """The video processor's sampling of the same kind: nothing random."""
         word, _ = resolve_sampling(self.sampling)
         return FrameSampling(num_frames=self.num_frames, sampling=word, frame_stride=self.frame_stride)
+
+    @property
+    def extent(self) -> int:
+        """The number of frames that a video needs for clips without a repeated last frame."""
+        word, _ = resolve_sampling(self.sampling)
+        return (self.num_frames - 1) * self.frame_stride + 1 if word == "strided" else self.num_frames
 
     def indices(self, total_num_frames: int, generator: torch.Generator) -> list[int]:
         """Frame numbers for a video of that many frames."""

@@ -38,7 +38,7 @@ class _ClipReader:
         check_on_bad_video(on_bad_video)
         self.dataset = without_decoding(dataset)
         self.on_bad_video, self.seed = on_bad_video, seed
-        self._sampling = TrainingSampling(sampling, num_frames, sampling_stride)
+        self.sampling = TrainingSampling(sampling, num_frames, sampling_stride)
         self._video_processor, self._augmentation = video_processor, augmentation
         self._epoch = SharedEpoch()
 
@@ -49,7 +49,7 @@ class _ClipReader:
     def _read(self, row: Mapping[str, Any], generator: torch.Generator, skipped: Skipped) -> dict[str, Any] | None:
         """The sample of a row; `None`, with an entry in `skipped`, for a bad video that is to be skipped."""
         try:
-            frames = read_row(row, lambda total: self._sampling.indices(total, generator))
+            frames = read_row(row, lambda total: self.sampling.indices(total, generator))
         except OSError as error:
             if self.on_bad_video == "raise":
                 raise

@@ -25,7 +25,8 @@ class VideoViews(TorchDataset):
     Args:
         dataset: columns `video` and `label`, see `load_videos`.
         video_processor: a `VitaClipVideoProcessor`, which samples, resizes and crops.
-        temporal_views, spatial_views: clips of a video at different times, and crops of each.
+        temporal_views, spatial_views: clips of a video at different times, and crops of each; by default the
+            processor's own numbers.
         on_bad_video: "raise" or "skip".
         sampling: `num_frames`, `sampling` ("uniform" or "strided") and `frame_stride` if they are not the processor's
             own.
@@ -40,8 +41,8 @@ class VideoViews(TorchDataset):
         dataset: Dataset,
         video_processor: BaseVideoProcessor,
         *,
-        temporal_views: int = 1,
-        spatial_views: int = 1,
+        temporal_views: int | None = None,
+        spatial_views: int | None = None,
         on_bad_video: str = "raise",
         **sampling: Any,
     ):
@@ -49,7 +50,9 @@ class VideoViews(TorchDataset):
         self.class_names: list[str] = dataset.features["label"].names
         self.dataset, self.on_bad_video = without_decoding(dataset), on_bad_video
         self.video_processor = video_processor
-        self.temporal_views, self.spatial_views, self.sampling = temporal_views, spatial_views, sampling
+        self.sampling = sampling
+        self.temporal_views: int = video_processor.num_temporal_views if temporal_views is None else temporal_views
+        self.spatial_views: int = video_processor.num_spatial_views if spatial_views is None else spatial_views
         self._indices(1)  # bad settings fail here, and not in a worker
 
     def __len__(self) -> int:

@@ -64,7 +64,7 @@ def predict(
 
     Raises:
         OSError: a video cannot be read, unless the data set skips it.
-        ValueError: `text_embeds` is missing and the model has no classes of its own.
+        ValueError: `text_embeds` is missing and the model has no classes of its own, or scores are not finite.
     """
     loader: Any = DataLoader(
         dataset,
@@ -139,10 +139,22 @@ def predict_batches(
         raise ValueError("There are no clips to run the model on.")
     if accelerator is not None:
         unreadable = {video: reason for part in gather_object([unreadable]) for video, reason in part.items()}
+    _check_finite(torch.cat(logits), model, description)
     if unreadable:
         examples = "; ".join(f"{video}: {reason}" for video, reason in list(unreadable.items())[:5])
         logger.warning(f"{description}: {len(unreadable)} videos could not be read and are not counted. {examples}")
     return Predictions(torch.cat(logits), torch.cat(labels) if labels else None, unreadable)
+
+
+def _check_finite(logits: torch.Tensor, model: VideoTextModel, description: str) -> None:
+    """Metrics of NaN look like any others."""
+    bad = int((~logits.isfinite()).any(dim=1).sum())
+    if bad:
+        name = getattr(model.model, "name_or_path", "") or type(model.model).__name__
+        raise ValueError(
+            f"{description}: {name} gives scores that are not finite numbers for {bad} of {len(logits)} videos: its "
+            f"weights are damaged, or too large for its precision, {model.dtype}."
+        )
 
 
 def _score_views(model: VideoTextModel, pixel_values: torch.Tensor, text_embeds: torch.Tensor | None) -> torch.Tensor:

@@ -169,8 +169,16 @@ def _sampling(folder: Path) -> str | None:
     if "sampling" not in settings:
         return None
     views = settings.get("num_temporal_views", 1) * settings.get("num_spatial_views", 1)
-    stride = f", every {settings['frame_stride']}th frame" if settings["sampling"] == "strided" else ""
+    stride = f", every {_ordinal(settings['frame_stride'])}frame" if settings["sampling"] == "strided" else ""
     return f"{settings['sampling']}{stride}, {views} view{'s' * (views > 1)} of each video"
+
+
+def _ordinal(stride: int) -> str:
+    """1 as "", 2 as "2nd ", 16 as "16th "."""
+    if stride == 1:
+        return ""
+    ending = "th" if stride % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(stride % 10, "th")
+    return f"{stride}{ending} "
 
 
 def count_parameters(weights: Sequence[Path]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from ..modeling.configuration_vita_clip import PromptedClipConfig
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE, locate_base
+from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from .cards import CARD_IS_GENERATED, PROCESSOR_FILE, WEIGHT_PATTERNS, CardDetails, hub_base, render_card
 from .methods import read_config
 
@@ -58,8 +59,8 @@ def push_to_hub(
     Args:
         model: adapter or full checkpoint.
         repo_id: `"name"` or `"owner/name"`; made if it does not exist.
-        processor: the [`VitaClipProcessor`]. By default, if the repository has none, that of the base for clips of the
-            model's length.
+        processor: the [`VitaClipProcessor`]. By default, if the repository has none, the one beside the checkpoint
+            that the model was loaded from; else, with a warning, that of the base for clips of the model's length.
         card: writes the card, from the folder that is about to be uploaded and the repository's id; by default
             [`render_card`]. A card in the repository without its mark of being generated is left alone.
         adapter_only, adapter_dtype, state_dict: as in `save_pretrained`.
@@ -88,7 +89,7 @@ def push_to_hub(
         model.save_pretrained(folder, adapter_only=adapter_only, state_dict=state_dict, **options)
         repo_id = _create_repo(api, repo_id, private, revision)
         if processor is None and not api.file_exists(repo_id, PROCESSOR_FILE, revision=revision):
-            processor = processor_of_base(model.config)
+            processor = processor_for(model.config)
         if processor is not None:
             processor.save_pretrained(folder)
         commit = {"commit_message": commit_message, "commit_description": commit_description}
@@ -110,7 +111,7 @@ def publish(
     Args:
         model: adapter or full checkpoint.
         repo_id: `"name"` or `"owner/name"`; made if it does not exist.
-        processor: by default, if the repository has none, that of the base.
+        processor: by default, if the repository has none, the checkpoint's or the base's; see [`push_to_hub`].
         details: what the card says beyond the checkpoint's own files: licence, data sets, results.
         options: as for `push_to_hub`: `adapter_only`, `adapter_dtype`, `commit_message`, `private`, `token`,
             `revision`, `create_pr`.
@@ -223,17 +224,41 @@ def has_own_card(api: HfApi, repo_id: str, revision: str | None = None) -> bool:
     return CARD_IS_GENERATED not in Path(path).read_text(encoding="utf-8")
 
 
-def processor_of_base(config: PromptedClipConfig) -> VitaClipProcessor | None:
-    """A [`VitaClipProcessor`] with the base's tokenizer and image settings, `None` if it has none."""
-    base = config.base_model_name_or_path or config.name_or_path
+def processor_for(config: PromptedClipConfig) -> VitaClipProcessor | None:
+    """
+    The processor that belongs to a model. It is the one beside the checkpoint that the model was loaded from. Else it
+    is made from the base's tokenizer and image settings, and a warning says that the sampling is the default, which
+    may not be the training's. `None` if there is neither.
+    """
+    checkpoint, base = config.name_or_path, config.base_model_name_or_path
+    if checkpoint and checkpoint != base and (beside := _saved_processor(checkpoint)) is not None:
+        beside.video_processor.num_frames = config.num_frames
+        return beside
     try:
-        name = locate_base(base)
+        name = locate_base(base or checkpoint)
         processor = VitaClipProcessor.from_pretrained(name, revision=config.base_model_revision or "main")
     except (OSError, ValueError) as error:
-        logger.warning(f"Published without a processor: {base} has none ({error}). Give the argument processor.")
+        logger.warning(
+            f"Published without a processor: {base or checkpoint} has none ({error}). Give the argument processor."
+        )
         return None
-    processor.video_processor.num_frames = config.num_frames
+    video_processor = processor.video_processor
+    video_processor.num_frames = config.num_frames
+    logger.warning(
+        f"Published with the processor of {base or checkpoint}, for {config.num_frames} frames sampled "
+        f"{video_processor.sampling!r}: how clips were sampled in training is not known here. If it was otherwise, "
+        "the model will give other figures: give the argument processor."
+    )
     return processor
+
+
+def _saved_processor(checkpoint: str) -> VitaClipProcessor | None:
+    """The processor that was saved with a model of this project."""
+    try:
+        settings, _ = VitaClipVideoProcessor.get_video_processor_dict(locate_base(checkpoint))
+        return VitaClipProcessor.from_pretrained(locate_base(checkpoint)) if "sampling" in settings else None
+    except (OSError, ValueError):
+        return None
 
 
 __all__ = ["check_base_is_public", "publish", "publish_folder", "push_to_hub", "upload_processor"]

@@ -1,9 +1,16 @@
 """The settings of a training run; defaults are the paper's recipe."""
 
+import logging
+import os
 from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import is_torch_xla_available
+
+from .number_ranges import check_number
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,17 +71,52 @@ class VitaClipTrainingArguments(TrainingArguments):
         default=0, metadata={"help": "Profiles so many steps after the first ten: profile.txt and profile.json."}
     )
 
+    use_cpu: bool = field(
+        default=False, metadata={"help": "Train on the CPU beside a GPU; without a GPU that is so by itself."}
+    )
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the log."})
+    logging_first_step: bool = field(default=True, metadata={"help": "Whether the first step is logged too."})
+
     def __post_init__(self) -> None:
-        for name in ("mixup_alpha", "cutmix_alpha"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0, for none, or more.")
+        self._check_numbers()
         # Only the end of training is published: of a checkpoint the Trainer would upload no card and no code.
         self.hub_strategy = "end"
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1, such as 0.999.")
-        if not 0 <= self.max_bad_videos <= 1:
-            raise ValueError(f"max_bad_videos is {self.max_bad_videos}; expected a share from 0 to 1.")
+        if not self.use_cpu and not _has_accelerator():
+            self.use_cpu = True
+            if os.environ.get("RANK", "0") == "0":
+                logger.warning("No GPU was found: training runs on the CPU.")
         super().__post_init__()
+
+    def _check_numbers(self) -> None:
+        """Raises `ValueError` for numbers that make no sense, of which transformers lets many pass."""
+        check_number("max_steps", self.max_steps, -1, whole=True)
+        if self.max_steps == 0:
+            raise ValueError(
+                "max_steps is 0, and nothing would be trained; expected a number of steps, or -1 for num_train_epochs."
+            )
+        if self.max_steps < 0:
+            check_number("num_train_epochs", self.num_train_epochs, above=0)
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        for name in ("seed", "dataloader_num_workers", "early_stopping_patience", "profile_steps"):
+            check_number(name, getattr(self, name), 0, whole=True)
+        check_number("seed", self.seed, most=2**32 - 1)  # numpy's bound
+        for name in ("learning_rate", "weight_decay", "max_grad_norm", "mixup_alpha", "cutmix_alpha"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("logging_steps", "save_steps"):
+            check_number(name, getattr(self, name), above=0)
+        if self.eval_steps is not None:
+            check_number("eval_steps", self.eval_steps, above=0)
+        if self.save_total_limit is not None:
+            check_number("save_total_limit", self.save_total_limit, 1, whole=True)
+        if self.dataloader_prefetch_factor is not None:
+            check_number("dataloader_prefetch_factor", self.dataloader_prefetch_factor, 1, whole=True)
+        if self.ema_decay is not None and not (isinstance(self.ema_decay, float) and 0 < self.ema_decay < 1):
+            raise ValueError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1, such as 0.999.")
+        check_number("max_bad_videos", self.max_bad_videos, 0, 1)
+        check_number("label_smoothing_factor", self.label_smoothing_factor, 0, 1)
+        for name in ("adam_beta1", "adam_beta2"):
+            check_number(name, getattr(self, name), 0, 1)
 
     @property
     def device(self) -> torch.device:
@@ -84,3 +126,7 @@ class VitaClipTrainingArguments(TrainingArguments):
         """
         device = super().device
         return torch.device("cpu") if device.type == "cpu" else device
+
+
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available() or is_torch_xla_available()

@@ -9,11 +9,15 @@ import os
 import re
 import shutil
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..modeling.adapter_file_vita_clip import written_whole
 
 FILE_LIST = "checkpoint_files.json"  # written last: a checkpoint without it is not whole
+_STATE = TRAINER_STATE_NAME  # every checkpoint has it
+_MOST_BYTES_OF_LIST = 1_000_000
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 logger = logging.getLogger(__name__)
@@ -37,19 +41,49 @@ def find_damage(folder: str | os.PathLike) -> str | None:
     if not folder.is_dir():
         return "there is no such folder"
     try:
-        files = json.loads((folder / FILE_LIST).read_text(encoding="utf-8"))
+        files = _read_file_list(folder / FILE_LIST)
+        return next((damage for name, entry in files.items() if (damage := _damage_of(folder, name, entry))), None)
     except FileNotFoundError:
         return f"it has no {FILE_LIST}, so its writing was cut short, or VitaClipTrainer did not write it"
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"its {FILE_LIST} cannot be read: {error}"
-    for name, expected in files.items():
-        path = folder / name
+
+
+def _read_file_list(path: Path) -> dict[str, dict[str, int]]:
+    """
+    Sizes and checksums by file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not what `seal_checkpoint` writes.
+    """
+    if (size := path.stat().st_size) > _MOST_BYTES_OF_LIST:
+        raise ValueError(f"it has {size} bytes, and lists of files have {_MOST_BYTES_OF_LIST} at most")
+    files = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(files, dict):
+        raise ValueError(f"expected an object of files, found a {type(files).__name__}")
+    for name, entry in files.items():
+        place = PurePosixPath(name)
+        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in name or "\\" in name:
+            raise ValueError(f"expected names of files below the folder, found {name!r:.100}")
+        if not isinstance(entry, dict) or any(type(entry.get(key)) is not int for key in ("bytes", "crc32")):
+            raise ValueError(f"expected bytes and crc32 of {name!r:.100} as whole numbers, found {entry!r:.100}")
+    if _STATE not in files:
+        raise ValueError(f"it does not list {_STATE}")
+    return files
+
+
+def _damage_of(folder: Path, name: str, expected: dict[str, int]) -> str | None:
+    path = folder / name
+    try:
         if not path.is_file():
             return f"{name} is missing"
         if (size := path.stat().st_size) != expected["bytes"]:
             return f"{name} has {size} bytes, and {expected['bytes']} were written"
         if _checksum(path) != expected["crc32"]:
             return f"{name} is not what was written: its checksum differs"
+    except OSError as error:
+        return f"{name} cannot be read: {error}"
     return None
 
 
@@ -114,9 +148,12 @@ def remove_failed(folder: Path, error: Exception) -> None:
 
 
 def remove_leftovers(output_dir: str | os.PathLike) -> None:
-    """Deletes the temporary folders of a run that was killed while it wrote."""
+    """Deletes what a killed run left: temporary folders, and remains of old checkpoints that it was deleting."""
     for folder in Path(output_dir).glob(".checkpoint-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in list_checkpoints(output_dir)[:-1]:
+        if not any((folder / name).exists() for name in (FILE_LIST, _STATE)):  # no trainer can go on from it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -3,16 +3,21 @@
 import argparse
 import difflib
 import json
+import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import PartialState
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..exit_codes import exit_code_of
 from .arguments import VitaClipTrainingArguments
+from .interruption import TrainingInterruptedError
 from .options import BaseOptions, DataOptions, ModelOptions
 from .process_group import close_process_group
 from .run import run_training
@@ -66,17 +71,62 @@ COMMON = (
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Runs a training. Returns the exit code: 0, or 1 after an error that the user can mend."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """
+    Runs a training.
+
+    Returns:
+        The exit code: 0; 1 after an error, which is one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code_of(prog, lambda: _train(given, prog))
+
+
+def _train(arguments: list[str], prog: str) -> int:
     try:
-        figures = run_training(*parse(arguments, prog))
+        model, data, args = parse(arguments, prog)
+        figures = run_training(model, data, args)
+        if args.process_index == 0:
+            print(describe_result(args.output_dir, figures))
         close_process_group()
-    except (OSError, ValueError, ImportError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 1
-    shown = {name: round(value, 4) for name, value in figures.items() if isinstance(value, int | float)}
-    print("\n".join(f"{name:>32}  {value}" for name, value in shown.items()))
+    except TrainingInterruptedError as error:
+        if PartialState().is_main_process:
+            print(f"{prog}: {error} Go on with:\n{resume_command(prog, arguments)}", file=sys.stderr)
+        close_process_group()
+        return 128 + error.signal_number
     return 0
+
+
+def describe_result(output_dir: str, figures: dict[str, Any]) -> str:
+    """The figures, and what to do next."""
+    shown = {name: round(value, 4) for name, value in figures.items() if isinstance(value, int | float)}
+    folder = shlex.quote(output_dir)
+    next_step = f"Saved to {output_dir}. Try: vita-clip predict --model {folder} VIDEO"
+    return "\n".join([*(f"{name:>32}  {value}" for name, value in shown.items()), next_step])
+
+
+def resume_command(prog: str, arguments: Sequence[str]) -> str:
+    """The command as it was typed, with `--resume_from_checkpoint auto`; the launcher's too, where it can be found."""
+    start = prog.split() if prog.startswith("vita-clip") else [*_launcher(), sys.argv[0]]
+    kept, skip = [], False
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("-", "_")
+        if skip or flag == "__resume_from_checkpoint":
+            skip = not skip and "=" not in argument
+            continue
+        kept.append(argument)
+    return shlex.join([*start, *kept, "--resume_from_checkpoint", "auto"])
+
+
+def _launcher() -> list[str]:
+    """The start of the command before the program: `accelerate launch --num_processes 2`, or `python`."""
+    if "WORLD_SIZE" not in os.environ:
+        return ["python"]
+    try:  # on Linux, the parent is the launcher
+        command = Path(f"/proc/{os.getppid()}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
+        before = command[: command.index(sys.argv[0])]
+    except (OSError, ValueError):
+        return ["accelerate", "launch"]
+    return [Path(word).name if place < 2 and os.path.isabs(word) else word for place, word in enumerate(before)]
 
 
 def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, VitaClipTrainingArguments]:
@@ -85,7 +135,7 @@ def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, Vi
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a setting is not known, or makes no sense.
+        ValueError: a setting is not known, is missing, or makes no sense.
     """
     parser = build_parser(prog, show_all="--help-all" in arguments)
     given: dict[str, Any] = {}
@@ -97,16 +147,49 @@ def parse(arguments: list[str], prog: str) -> tuple[BaseOptions, DataOptions, Vi
     parser.set_defaults(**given)
     for action in parser._actions:
         action.required = action.required and action.dest not in given
+    settings, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise ValueError(_describe_unknown(unknown, parser))
+    if not settings.output_dir:
+        raise ValueError("There is no place for the results: give --output_dir a folder.")
     flags = (argument.split("=")[0] for argument in arguments if argument.startswith("--"))
     typed = {flag.lstrip("-").replace("-", "_") for flag in flags}
-    for named in (typed, given.keys()):  # the command line comes before the file
-        if "max_steps" in named:
-            break
-        if "num_train_epochs" in named:
-            parser.set_defaults(max_steps=-1)  # else the recipe's steps would overrule the epochs that were asked for
-            break
-    model, data, args, *_ = parser.parse_args_into_dataclasses(args=arguments)
+    parser.set_defaults(**_choose_steps(typed, given), **_choose_evaluation(typed | given.keys(), settings))
+    model, data, args, *_ = parser.parse_args_into_dataclasses(args=arguments, look_for_args_file=False)
     return model, data, args
+
+
+def _choose_steps(typed: Set[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Epochs that are asked for are not overruled by the recipe's steps. The command line comes before the file."""
+    for named in (typed, given.keys()):
+        if "max_steps" in named:
+            return {}
+        if "num_train_epochs" in named:
+            return {"max_steps": -1}
+    return {}
+
+
+def _choose_evaluation(chosen: Set[str], settings: argparse.Namespace) -> dict[str, Any]:
+    """With a validation set each epoch is evaluated, unless something else is chosen; with every save, if the best of
+    them is to be kept."""
+    if "eval_strategy" in chosen or not settings.validation:
+        return {}
+    if "eval_steps" in chosen:
+        return {"eval_strategy": "steps"}
+    if settings.load_best_model_at_end and str(settings.save_strategy) == "steps":
+        return {"eval_strategy": "steps", "eval_steps": settings.save_steps}
+    return {"eval_strategy": "epoch"}
+
+
+def _describe_unknown(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """An error for arguments that the parser does not know."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    flags = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+    if not flags:
+        return f"{unknown[0]!r} belongs to no setting. A file of settings comes first; names with blanks need quotes."
+    near = difflib.get_close_matches(flags[0].replace("-", "_").replace("__", "--", 1), known, 1)
+    near = near or [option for option in known if option.startswith(flags[0])][:1]
+    return f"There is no setting {flags[0]}" + (f"; is {near[0]} meant?" if near else ". --help-all shows all.")
 
 
 def build_parser(prog: str, show_all: bool) -> HfArgumentParser:
@@ -118,6 +201,7 @@ def build_parser(prog: str, show_all: bool) -> HfArgumentParser:
         description=DESCRIPTION,
         epilog=None if show_all else EPILOG,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter if show_all else _ShortHelp,
+        allow_abbrev=False,
     )
     parser.add_argument("--help-all", action="store_true", help="show every setting, the Trainer's own too")
     trainers_own = {option.name for option in fields(TrainingArguments)}.difference(COMMON)

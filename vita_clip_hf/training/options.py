@@ -8,7 +8,10 @@ from typing import Any
 from ..data.rows import check_on_bad_video
 from ..data.sampling import resolve_sampling
 from ..modeling.configuration_vita_clip import VitaClipTextConfig, VitaClipVisionConfig
+from .number_ranges import check_number
+from .zero_shot_source import ZeroShotSource, parse_zero_shot_sources
 
+AUTO = "auto"
 # Not float16: rounded to it, the base is no longer recognised by its fingerprint, and gradients need a scale.
 BASE_DTYPES = ("float32", "bfloat16")
 
@@ -79,7 +82,9 @@ class DataOptions:
     sampling: str = _option(
         "dense", "strided or dense (frames a stride apart), tsn (one at random of each segment) or uniform"
     )
-    sampling_stride: int = _option(16, "frames between two of a strided clip")
+    sampling_stride: str = _option(
+        "16", "frames between two of a strided clip; auto: the largest that fits the videos"
+    )
     augment: bool = _option(True, "random crop, flip and RandAugment; without, the centre")
     rand_augment: str = _option(
         "rand-m7-n4-mstd0.5-inc1", "changes and their strength, by timm's notation; '' for none"
@@ -94,18 +99,42 @@ class DataOptions:
     spatial_views: int = _option(1, "crops of each in evaluation; the paper's tables have 3")
     eval_zero_shot: list[str] = field(
         default_factory=list,
-        metadata={"help": "further sets, with classes of their own, evaluated by templates: ucf101=LIST hmdb51=LIST"},
+        metadata={
+            "help": "further sets, with classes of their own, evaluated by templates: ucf101=LIST hmdb51=LIST, where "
+            "root=FOLDER, classes=FILE, format, split, sampling, sampling_stride may follow: ucf101=LIST,root=FOLDER"
+        },
     )
 
     def __post_init__(self) -> None:
         if not self.train:
             raise ValueError("There is nothing to train on: give --train a list or a folder of videos.")
-        resolve_sampling(self.sampling)  # refuses a word that it does not know
+        word, _ = resolve_sampling(self.sampling)
         check_on_bad_video(self.on_bad_video)
-        wrong = [entry for entry in self.eval_zero_shot if "=" not in entry]
-        if wrong:
-            raise ValueError(f"eval_zero_shot has {wrong[0]!r}; expected NAME=LIST, such as ucf101=testlist01.txt.")
+        self.sampling_stride = str(self.sampling_stride)  # a file of settings gives a number
+        if self.sampling_stride == AUTO:
+            if word != "strided":
+                raise ValueError(
+                    f"sampling_stride is {AUTO!r}, but clips of the sampling {self.sampling!r} have no stride."
+                )
+        elif not self.sampling_stride.isdecimal() or int(self.sampling_stride) < 1:
+            raise ValueError(
+                f"sampling_stride is {self.sampling_stride!r}; expected a whole number at least 1, or {AUTO!r}."
+            )
+        for name in ("num_frames", "shuffle_buffer", "temporal_views", "spatial_views"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        check_number("crop_scale_min", self.crop_scale_min, most=1, above=0)
+        check_number("erasing_probability", self.erasing_probability, 0, 1)
+        if isinstance(self.eval_zero_shot, str):
+            self.eval_zero_shot = [self.eval_zero_shot]
+        self.zero_shot_sources()
 
-    def zero_shot_sources(self) -> dict[str, str]:
-        """Lists by name."""
-        return dict(entry.split("=", 1) for entry in self.eval_zero_shot)
+    def stride(self) -> int | None:
+        """`sampling_stride` as a number; `None` if it is to be fitted to the videos."""
+        return None if self.sampling_stride == AUTO else int(self.sampling_stride)
+
+    def zero_shot_sources(self) -> list[ZeroShotSource]:
+        """
+        Raises:
+            ValueError: an entry of `eval_zero_shot` makes no sense.
+        """
+        return parse_zero_shot_sources(self.eval_zero_shot)

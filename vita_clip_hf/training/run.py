@@ -2,15 +2,12 @@
 
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import BaseVideoProcessor, EarlyStoppingCallback, set_seed
+from transformers import EarlyStoppingCallback, set_seed
 
-from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
-from ..data.sampling import resolve_sampling
 from ..modeling.cpu_vita_clip import use_cpu_kernels
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
@@ -18,17 +15,31 @@ from ..modeling.remote_code_vita_clip import locate_base
 from .arguments import VitaClipTrainingArguments
 from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
-from .options import BaseOptions, DataOptions
+from .clip_sets import (
+    build_training_clips,
+    build_validation_views,
+    build_zero_shot_views,
+    choose_stride,
+    fit_to_stream,
+    load_training,
+    load_validation,
+    load_zero_shot,
+    set_sampling,
+)
+from .file_check import check_files
+from .interruption import TrainingInterruptedError
+from .options import AUTO, BaseOptions, DataOptions
+from .run_folder import check_writable, sole_training, writing_results
+from .settings_check import check_settings
 from .trainer import VitaClipTrainer
 
 logger = logging.getLogger(__name__)
 
-AUTO = "auto"
-
 
 def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
     """
-    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes it if `args.push_to_hub` is set.
+    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes it if `args.push_to_hub` is set. The
+    saved processor takes frames and views as the evaluation did: the adapter gives the figures that are returned.
 
     Args:
         model, data, args: all settings; `args.resume_from_checkpoint` may be "auto": the newest whole checkpoint in
@@ -38,42 +49,83 @@ def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingAr
         The figures of training and of the last evaluation.
 
     Raises:
-        OSError: a file is not there, cannot be read or cannot be written.
+        OSError: a file is not there, cannot be read or cannot be written, or another training uses the folder.
         ValueError: settings or annotations do not fit together.
+        ImportError: a package that `report_to` names is not installed.
+        TrainingInterruptedError: Ctrl-C or SIGTERM ended the training; a checkpoint is saved.
     """
     check_processes(args)
+    check_settings(data, args)
+    check_writable(args.output_dir)
+    with sole_training(args.output_dir) if args.process_index == 0 else nullcontext():
+        trainer, zero_shot, resume = build_trainer(model, data, args)
+        trained = trainer.train(resume_from_checkpoint=resume).metrics
+        if trainer.interruption is not None and trainer.interruption.is_ending:
+            folder = Path(args.output_dir) / f"checkpoint-{trainer.state.global_step}"
+            raise TrainingInterruptedError(trainer.interruption.signal_number, str(folder))
+        figures = _save_results(trainer, trained, zero_shot)
+    if args.push_to_hub:
+        trainer.push_to_hub(datasets=[data.train] if data.format == "hub" else [])
+    return figures
+
+
+def build_trainer(
+    model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments
+) -> tuple[VitaClipTrainer, ZeroShotSets, str | None]:
+    """The trainer with all that it needs, its zero-shot sets, and the checkpoint to go on from, if any."""
     resume = find_resume_point(args)
-    set_seed(args.seed)
-    train_rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
+    train_rows = load_training(data)
     names = train_rows.features["label"].names
+    validation_rows, zero_shot_rows = load_validation(data, names), load_zero_shot(data)
+    fit_to_stream(train_rows, args)
+    sets = {data.train: train_rows, str(data.validation): validation_rows}
+    sets |= {f"eval_zero_shot {source.name}": rows for source, rows in zero_shot_rows}
+    check_files(sets, data.on_bad_video, args.max_bad_videos)
+    processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
+    video_processor = processor.video_processor
+    set_sampling(video_processor, data, choose_stride(train_rows, data, args, resume))
+    set_seed(args.seed)
     vita_clip = load_vita_clip(model, names, data.num_frames)
     if args.device.type == "cpu" and not args.torch_compile and model.attn_implementation is None:
         use_cpu_kernels(vita_clip)
-    processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
-    video_processor = processor.video_processor
-    video_processor.num_frames = data.num_frames
     trainer = VitaClipTrainer(
         model=vita_clip,
         args=args,
         train_dataset=build_training_clips(train_rows, video_processor, data, args),
-        eval_dataset=build_validation(data, names, video_processor),
+        eval_dataset=build_validation_views(validation_rows, video_processor, data),
         processing_class=processor,
     )
-    zero_shot = ZeroShotSets(trainer, build_zero_shot(data, video_processor))
+    trainer.end_on_signals()
+    zero_shot_views = build_zero_shot_views(zero_shot_rows, video_processor, data)
+    zero_shot = ZeroShotSets(trainer, zero_shot_views)
     trainer.add_callback(zero_shot)
     if args.early_stopping_patience:  # after the zero-shot sets, whose figures it may watch
         trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
-    figures = trainer.train(resume_from_checkpoint=resume).metrics
-    trainer.save_model()
-    trainer.save_state()
-    trainer.save_metrics("train", figures)
-    evaluated = trainer.evaluate() if data.validation else zero_shot.evaluate()
+    return trainer, zero_shot, resume
+
+
+def _save_results(trainer: VitaClipTrainer, trained: dict[str, float], zero_shot: ZeroShotSets) -> dict[str, float]:
+    """Adapter, processor and state first, then the figures of the last evaluation."""
+    with writing_results(trainer.args.output_dir):
+        trainer.save_model()
+        trainer.save_state()
+        trainer.save_metrics("train", trained)
+    evaluated = last_evaluation(trainer)
+    if not evaluated:
+        evaluated = zero_shot.evaluate() if trainer.eval_dataset is None else trainer.evaluate()
     if evaluated:
-        trainer.save_metrics("eval", evaluated)
-        figures = {**figures, **evaluated}
-    if args.push_to_hub:
-        trainer.push_to_hub(datasets=[data.train] if data.format == "hub" else [])
-    return figures
+        with writing_results(trainer.args.output_dir):
+            trainer.save_metrics("eval", evaluated)
+    return {**trained, **evaluated}
+
+
+def last_evaluation(trainer: VitaClipTrainer) -> dict[str, float]:
+    """The figures of the evaluation after the last step, if there was one and the weights are the same still."""
+    if trainer.args.load_best_model_at_end:
+        return {}
+    last = [entry for entry in trainer.state.log_history if entry.get("step") == trainer.state.global_step]
+    figures = {name: value for entry in last for name, value in entry.items() if name.startswith("eval_")}
+    return figures if trainer.eval_dataset is not None and "eval_loss" in figures else {}
 
 
 def check_processes(args: VitaClipTrainingArguments) -> None:
@@ -82,7 +134,7 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
     if started != args.world_size:
         raise ValueError(
             f"{started} processes were started, and this one sees {args.world_size}: each would train alone and "
-            "overwrite the others. On a machine without a GPU, give --use_cpu."
+            "overwrite the others. To train on CPUs beside a GPU, give --use_cpu."
         )
 
 
@@ -107,7 +159,7 @@ def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
     Raises:
         ValueError: the output folder has checkpoints, and `args.resume_from_checkpoint` is not given.
     """
-    if args.resume_from_checkpoint == AUTO:
+    if args.resume_from_checkpoint in (AUTO, "True", "true", True):
         found = find_last_checkpoint(args.output_dir)
         logger.warning(f"Training goes on from {found}." if found else "There is no checkpoint yet; training starts.")
         return found
@@ -117,77 +169,3 @@ def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
             "them, or another --output_dir."
         )
     return args.resume_from_checkpoint
-
-
-def build_training_clips(
-    rows: Any, video_processor: BaseVideoProcessor, data: DataOptions, args: VitaClipTrainingArguments
-) -> VideoClips | StreamedVideoClips:
-    """Augmented clips of the rows. Of a stream each process has its share."""
-    augmentation = None
-    if data.augment:
-        augmentation = build_clip_augmentation(
-            video_processor.crop_size["height"],
-            rows.features["label"].names,
-            rand_augment=data.rand_augment,
-            scale=(data.crop_scale_min, 1.0),
-            horizontal_flip=data.horizontal_flip,
-            erasing_probability=data.erasing_probability,
-        )
-    settings = {
-        "sampling": data.sampling,
-        "num_frames": data.num_frames,
-        "sampling_stride": data.sampling_stride,
-        "augmentation": augmentation,
-        "on_bad_video": data.on_bad_video,
-        "seed": args.seed,
-    }
-    if isinstance(rows, Dataset):
-        return VideoClips(rows, video_processor, **settings)
-    shuffled = rows.shuffle(seed=args.seed, buffer_size=data.shuffle_buffer)
-    shares = {"rank": args.process_index, "world_size": args.world_size}
-    # Endless, so that processes with unequal shares need not end together: `max_steps` ends the training.
-    return StreamedVideoClips(shuffled, video_processor, **settings, **shares, endless=True)
-
-
-def build_validation(data: DataOptions, names: list[str], video_processor: BaseVideoProcessor) -> VideoViews | None:
-    """All views of the validation videos; `None` if there are none."""
-    if not data.validation:
-        return None
-    # A list may have a file of its classes beside it. A folder may lack a class, and takes the classes of --train.
-    has_own = Path(data.validation).with_suffix(".classes.txt").is_file()
-    listing = {**_listing(data), "class_names": data.class_names or (None if has_own else names)}
-    rows = load_videos(data.validation, split=data.validation_split, **listing)
-    found = rows.features["label"].names
-    if found != names:
-        other = next(
-            (pair for pair in zip(names, found, strict=False) if pair[0] != pair[1]), (len(names), len(found))
-        )
-        raise ValueError(
-            f"{data.validation} has other classes than {data.train}: {other[1]!r} where {other[0]!r} was expected."
-        )
-    return _views(rows, video_processor, data)
-
-
-def build_zero_shot(data: DataOptions, video_processor: BaseVideoProcessor) -> dict[str, VideoViews]:
-    """The sets of `eval_zero_shot`, with their class names."""
-    sets = {}
-    for name, source in data.zero_shot_sources().items():
-        sets[name] = _views(load_videos(source), video_processor, data)
-    return sets
-
-
-def _views(rows: Any, video_processor: BaseVideoProcessor, data: DataOptions) -> VideoViews:
-    return VideoViews(
-        rows,
-        video_processor,
-        temporal_views=data.temporal_views,
-        spatial_views=data.spatial_views,
-        on_bad_video=data.on_bad_video,
-        num_frames=data.num_frames,
-        sampling=resolve_sampling(data.sampling)[0],
-        frame_stride=data.sampling_stride,
-    )
-
-
-def _listing(data: DataOptions) -> dict[str, Any]:
-    return {"format": data.format, "root": data.root, "class_names": data.class_names}

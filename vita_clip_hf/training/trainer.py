@@ -26,9 +26,13 @@ from ..modeling.checkpoint_vita_clip import load_adapter_weights
 from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
 from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
+from .clear_errors import clear_errors
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
+from .interruption import EvaluationCutError, Interruption
 from .recipe_card import describe_training
+from .run_folder import WRITE_ERRORS, check_writable, sole_training
+from .served_sampling import serve_as_trained
 from .sharded import gather_state, load_sharded_adapter, save_sharded_optimizer
 from .shared_text import SharedTextFeatures
 from .skipped_videos import SkippedVideos, write_report
@@ -46,7 +50,7 @@ class VitaClipTrainer(Trainer):
 
     Args:
         processing_class: the [`VitaClipProcessor`] or [`VitaClipVideoProcessor`] of the model; it says how pixels are
-            normalised and is saved beside the model.
+            normalised and is saved beside the model, set to take frames as the training and evaluation data do.
         args, kwargs: as for [`Trainer`]. `compute_metrics` is loss, top-1 and top-5 if not given.
     """
 
@@ -57,6 +61,7 @@ class VitaClipTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.loss_is_scaled_for_ga = False  # compute_loss gives the mean of its batch
         self.label_smoother = None  # compute_loss smooths
+        serve_as_trained(self.processing_class, self.train_dataset, self.eval_dataset)
         self._normalize = PixelNormalization.of(self.processing_class) if self.processing_class is not None else None
         num_classes = len(self._bare_model().config.label_names)
         self._mix = ClipMixing(num_classes, self.args.mixup_alpha, self.args.cutmix_alpha)
@@ -70,6 +75,7 @@ class VitaClipTrainer(Trainer):
             _length(self.train_dataset),
             self.args.max_bad_videos,
         )
+        self.interruption: Interruption | None = None
         if hasattr(self.train_dataset, "set_epoch"):
             self.add_callback(DataEpoch(self.train_dataset))
         if self.args.profile_steps:
@@ -82,6 +88,13 @@ class VitaClipTrainer(Trainer):
         self._average = None if self.args.ema_decay is None else PromptAverage(self.args.ema_decay)
         if self._average is not None:
             self.add_callback(self._average)
+
+    def end_on_signals(self) -> Interruption:
+        """From now on Ctrl-C and SIGTERM end a training after its step, with a checkpoint; see [`Interruption`]."""
+        if self.interruption is None:
+            self.interruption = Interruption(self)
+            self.add_callback(self.interruption)
+        return self.interruption
 
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
@@ -101,21 +114,33 @@ class VitaClipTrainer(Trainer):
             kwargs: as for [`Trainer.train`].
 
         Raises:
-            OSError: the checkpoint is damaged, or a checkpoint cannot be written.
+            OSError: the checkpoint is damaged, a checkpoint cannot be written, another training uses the folder, or a
+                process that reads videos was killed.
             ValueError: there is no checkpoint to resume from, or too many videos are bad.
         """
         if resume_from_checkpoint:
             resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        check_writable(self.args.output_dir)
+        with sole_training(self.args.output_dir) if self.args.should_save else nullcontext():
+            return self._train(resume_from_checkpoint or None, **kwargs)
+
+    def _train(self, checkpoint: str | None, **kwargs: Any) -> TrainOutput:
         if self.args.should_save:
             remove_leftovers(self.args.output_dir)
-        self._skipped.start(resumed=bool(resume_from_checkpoint))
+        self._skipped.start(resumed=checkpoint is not None)
         self.accelerator.wait_for_everyone()
-        if resume_from_checkpoint and (done := self._finished(resume_from_checkpoint)):
+        if checkpoint is not None and (done := self._finished(checkpoint)):
             return done
         try:
-            output = super().train(resume_from_checkpoint or None, **kwargs)
+            with clear_errors(self.args.dataloader_num_workers):
+                output = super().train(checkpoint, **kwargs)
+        except EvaluationCutError:  # after a step, in all processes
+            self._save_checkpoint(self.model, trial=None)
+            output = TrainOutput(self.state.global_step, 0.0, {})
         finally:
             self._shared_text.forget()
+            if self.interruption is not None:
+                self.interruption.restore()
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             write_report(self.args.output_dir)
@@ -269,14 +294,18 @@ class VitaClipTrainer(Trainer):
             if hasattr(part, "eval"):  # an optimizer has it that needs no schedule
                 part.eval()
         self.callback_handler.eval_dataloader = dataloader
-        with self._averaged(), self.accelerator.autocast():
+        batches: Any = dataloader
+        if self.interruption is not None and self.is_in_train:
+            batches = self.interruption.watch(dataloader)
+        workers = self.args.dataloader_num_workers
+        with clear_errors(workers), self._averaged(), self.accelerator.autocast():
             several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
             model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
             if text_embeds is None and not self._needs_whole_forward():
                 text_embeds = model.encode_classes()
             found = predict_batches(
                 model,
-                dataloader,
+                batches,
                 text_embeds,
                 normalize=self._normalized,
                 accelerator=self.accelerator,
@@ -315,7 +344,7 @@ class VitaClipTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 seal_checkpoint(folder)
-        except (OSError, RuntimeError) as error:  # torch.save gives a RuntimeError for a full disk
+        except WRITE_ERRORS as error:
             remove_failed(folder, error)
         finally:
             self.args.save_total_limit = limit

@@ -5,10 +5,10 @@ import os
 # Extensions of each kind of content. Archives, images and text are here for failed downloads, or frames in place of
 # videos.
 _EXTENSIONS = {
-    "MP4 or MOV": (".mp4", ".m4v", ".mov", ".3gp"),
+    "MP4 or MOV": (".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v"),
     "Matroska or WebM": (".mkv", ".webm"),
-    "AVI": (".avi",),
-    "Flash video": (".flv",),
+    "AVI": (".avi", ".divx"),
+    "Flash video": (".flv", ".f4v"),
     "Ogg": (".ogv", ".ogg"),
     "MPEG transport stream": (".ts", ".mts", ".m2ts", ".mpg", ".mpeg"),
     "MPEG program stream": (".mpg", ".mpeg", ".vob"),
@@ -47,7 +47,7 @@ def content_unlike_name(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_SIZE)
-    except OSError:
+    except (OSError, ValueError):  # the reader names the cause; ValueError: a NUL character in the path
         return None
     content = _content_of(head)
     if content is None or os.path.splitext(path)[1].lower() in _EXTENSIONS[content]:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...modeling.adapter_file_vita_clip import written_whole
-from ..formats.listing import ListedVideo
+from ..formats.listing import LeftOut, ListedVideo
 
 # A problem leaves a file out of the cleaned list; a warning is only reported.
-PROBLEMS = ("unreadable", "sound_only", "wrong_extension", "too_short", "mislabelled")
+PROBLEMS = ("unreadable", "sound_only", "wrong_extension", "wrong_frame", "too_short", "mislabelled")
 WARNINGS = ("readable_wrong_extension", "repeated")
 
 
@@ -34,6 +34,38 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class StrideFit:
+    """
+    How many videos are long enough for a strided clip.
+
+    Args:
+        num_frames, sampling_stride: of the clip.
+        num_videos: videos that can be read.
+        num_shorter: those of them that have fewer frames than the clip spans.
+        fitting_stride: the largest stride that 95 % of the videos are long enough for.
+    """
+
+    num_frames: int
+    sampling_stride: int
+    num_videos: int
+    num_shorter: int
+    fitting_stride: int
+
+    @property
+    def summary(self) -> str:
+        """One line; empty if no video is shorter."""
+        if not self.num_shorter:
+            return ""
+        span = (self.num_frames - 1) * self.sampling_stride + 1
+        fits = f"--sampling_stride {self.fitting_stride}, for which 95 % are long enough, or "
+        return (
+            f"{self.num_shorter} of {self.num_videos} videos ({self.num_shorter / self.num_videos:.1%}) have fewer "
+            f"than {span} frames, and {self.num_frames} frames at a stride of {self.sampling_stride} need as many. "
+            f"Their last frame repeats; train with {fits if self.fitting_stride > 1 else ''}--sampling uniform"
+        )
+
+
+@dataclass(frozen=True)
 class DataReport:
     """
     The state of a data set.
@@ -44,6 +76,8 @@ class DataReport:
         findings: in its order.
         usable: videos without a problem, each once.
         class_names: in the order of their ids.
+        left_out: files of the data set's folder that are none of its videos.
+        stride_fit: how many videos are long enough for a strided clip; none without one.
     """
 
     source: str
@@ -51,6 +85,8 @@ class DataReport:
     findings: list[Finding]
     usable: list[ListedVideo]
     class_names: list[str]
+    left_out: tuple[LeftOut, ...] = ()
+    stride_fit: StrideFit | None = None
 
     def of_kind(self, kind: str) -> list[Finding]:
         """The findings of one kind."""
@@ -61,7 +97,8 @@ class DataReport:
         """One line."""
         counts = {kind.replace("_", " "): len(self.of_kind(kind)) for kind in (*PROBLEMS, *WARNINGS)}
         found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        return f"{len(self.usable)} of {self.num_listed} videos are usable" + (f": {found}" if found else "")
+        summary = f"{len(self.usable)} of {self.num_listed} videos are usable" + (f": {found}" if found else "")
+        return summary + (f"; other files in the folder: {len(self.left_out)}" if self.left_out else "")
 
     def save(self, folder: str | os.PathLike) -> Path:
         """
@@ -81,7 +118,15 @@ class DataReport:
     def _as_json(self) -> dict:
         findings = {kind: [asdict(finding) for finding in self.of_kind(kind)] for kind in (*PROBLEMS, *WARNINGS)}
         counts = {"num_listed": self.num_listed, "num_usable": len(self.usable)}
-        return {"source": self.source, **counts, "findings": findings}
+        left_out = [{"path": entry.printable_path, "reason": entry.reason} for entry in self.left_out]
+        stride_fit = asdict(self.stride_fit) if self.stride_fit else None
+        return {
+            "source": self.source,
+            **counts,
+            "findings": findings,
+            "left_out": left_out,
+            "stride_fit": stride_fit,
+        }
 
     def _as_text(self) -> str:
         lines = [f"{self.source}: {self.summary}", ""]
@@ -91,6 +136,11 @@ class DataReport:
                 title = "left out of the cleaned list" if kind in PROBLEMS else "only to know"
                 lines += [f"{kind.replace('_', ' ')} ({len(found)}, {title})"]
                 lines += [f"  {finding.video}: {finding.reason}  [{finding.where}]" for finding in found] + [""]
+        if self.left_out:
+            lines += [f"left out ({len(self.left_out)}, files of the folder that are none of its videos)"]
+            lines += [f"  {entry.printable_path}: {entry.reason}" for entry in self.left_out] + [""]
+        if self.stride_fit and self.stride_fit.summary:
+            lines += [f"{self.stride_fit.summary}.", ""]
         return "\n".join(lines)
 
     def _as_list(self) -> str:

@@ -1,26 +1,38 @@
-"""Finds the files that annotations name: beside the list, in class folders, or below a split's folder."""
+"""Finds the files that annotations name: beside the list, in class folders, or anywhere below a folder."""
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from ...text_files import is_encodable
+
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
-    for name in ("mp4", "m4v", "mov", "avi", "mkv", "webm", "flv", "wmv", "mpg", "mpeg", "ts", "m2ts", "3gp", "ogv")
+    for name in (
+        *("mp4", "m4v", "mov", "3gp", "3g2", "avi", "divx", "mkv", "webm", "flv", "f4v", "wmv", "asf", "ogv"),
+        *("mpg", "mpeg", "vob", "ts", "mts", "m2ts"),
+    )
 )
-# root/train/class name/file: deeper files are not the data set's.
-_DEPTH = 3
+# What systems leave in folders.
+_SYSTEM_NAMES = frozenset(
+    ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information")
+)
 
 
 class VideoFiles:
     """
-    The video files below a folder. It is walked once, and only if a file is not at its path.
+    The video files below a folder, at any depth. It is walked once, and only if a file is not at its path.
 
     Args:
         root: the folder that paths start from.
+
+    Raises:
+        ValueError: the folder's name is not UTF-8, which paths in a data set must be.
     """
 
     def __init__(self, root: str | os.PathLike):
+        check_encodable(root)
         self.root = Path(root)
 
     def locate(self, path: str) -> str:
@@ -62,8 +74,9 @@ class VideoFiles:
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}
-        for path in self._walk():
-            files.setdefault(os.path.basename(path), []).append(path)
+        for path in sorted(files_below(self.root)) if self.root.is_dir() else ():
+            if is_listed(path):
+                files.setdefault(os.path.basename(path), []).append(path)
         return files
 
     @cached_property
@@ -73,17 +86,59 @@ class VideoFiles:
             files.setdefault(os.path.splitext(name)[0], []).extend(paths)
         return files
 
-    def _walk(self) -> list[str]:
-        """Paths from the root of all video files, sorted."""
-        found = []
-        for folder, subfolders, names in os.walk(self.root, followlinks=True):
-            below = os.path.relpath(folder, self.root)
-            if below != "." and len(Path(below).parts) >= _DEPTH - 1:
-                subfolders.clear()
-            found += [os.path.normpath(os.path.join(below, name)) for name in names if is_video_name(name)]
-        return sorted(found)
+
+def files_below(folder: Path) -> Iterator[str]:
+    """
+    Paths from `folder` of all files below it, hidden ones too. Links to folders are followed, but not to a folder that
+    the link itself lies in.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    yield from _walk(folder, "", ())
+
+
+def _walk(folder: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    status = (folder / below).stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:
+        return
+    with os.scandir(folder / below) as entries:
+        children = [(entry.name, entry.is_dir()) for entry in entries]
+    for name, is_folder in children:
+        path = os.path.join(below, name)
+        if not is_folder:
+            yield path
+        elif name.lower() not in _SYSTEM_NAMES:
+            yield from _walk(folder, path, (*ancestors, identity))
 
 
 def is_video_name(name: str) -> bool:
     """Whether the extension is a video's, and the file is not hidden."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
+    return not name.startswith(".") and has_video_extension(name)
+
+
+def has_video_extension(name: str) -> bool:
+    """Whether the extension is a video's, in capitals or not."""
+    return os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
+
+
+def is_listed(path: str) -> bool:
+    """Whether a file of a data set's folder is one of its videos: its extension says so, and nothing is hidden."""
+    return has_video_extension(path) and not is_hidden(path) and is_encodable(path) and not has_line_break(path)
+
+
+def has_line_break(path: str) -> bool:
+    """Whether a list of paths, one on a line, cannot hold this one."""
+    return "\n" in path or "\r" in path
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a part of the path begins with a dot, or is what systems leave in folders."""
+    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in Path(path).parts)
+
+
+def check_encodable(path: str | os.PathLike) -> None:
+    """Raises `ValueError` if a path is not UTF-8."""
+    if not is_encodable(str(path)):
+        raise ValueError(f"{str(path)!a}: the name is not UTF-8, which paths in a data set must be; rename it.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...names import readable_class_names, words_of
+from ...text_files import read_lines
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 
@@ -39,15 +40,9 @@ def read_hmdb51(
             f"found {split!r}."
         )
     mark, number = _MARKS[match[1]], match[2] or "1"
-    lists = {
-        words_of(found["name"]): path
-        for path in sorted(folder.glob("*.txt"))
-        if (found := _FILE.fullmatch(path.name)) and found["number"] == number
-    }
-    if not lists:
-        raise ValueError(f"{folder} has no file *_test_split{number}.txt.")
+    lists = _lists_of(folder, number)
     names = [words_of(name) for name in readable_class_names(sorted(lists) if class_names is None else class_names)]
-    ids = ids_by_name(names)
+    ids = ids_by_name(names, folder)
     files = VideoFiles(folder if root is None else root)
     videos = [
         ListedVideo(_locate(files, path, video), ids.get(name), name, where)
@@ -56,6 +51,21 @@ def read_hmdb51(
         if found_mark == mark
     ]
     return VideoListing(folder, names, videos, f"one of the {len(names)} class names")
+
+
+def _lists_of(folder: Path, number: str) -> dict[str, Path]:
+    """The file of each class, by name."""
+    lists: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.txt")):
+        found = _FILE.fullmatch(path.name)
+        if found is None or found["number"] != number:
+            continue
+        other = lists.setdefault(words_of(found["name"]), path)
+        if other != path:
+            raise ValueError(f"{folder}: {other.name} and {path.name} are of one class, {words_of(found['name'])!r}.")
+    if not lists:
+        raise ValueError(f"{folder} has no file *_test_split{number}.txt.")
+    return lists
 
 
 def _locate(files: VideoFiles, path: Path, video: str) -> str:
@@ -67,11 +77,9 @@ def _locate(files: VideoFiles, path: Path, video: str) -> str:
 def _read_lines(path: Path) -> list[tuple[str, str, str]]:
     """Name, mark and place of each line."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        name, _, mark = line.strip().rpartition(" ")
+    for number, line in read_lines(path):
+        name, _, mark = line.rpartition(" ")
         if not name or mark not in ("0", "1", "2"):
-            raise ValueError(f"{path}, line {number}: expected 'video.avi 0|1|2', found {line.strip()!r}.")
+            raise ValueError(f"{path}, line {number}: expected 'video.avi 0|1|2', found {line!r:.120}.")
         rows.append((name.strip(), mark, f"{path}, line {number}"))
     return rows

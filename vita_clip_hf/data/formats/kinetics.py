@@ -1,11 +1,12 @@
 """Kinetics' CSV files: the columns label, youtube_id, time_start, time_end and, mostly, split."""
 
-import csv
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...names import readable_class_names
+from ...names import readable_class_names, words_of
+from ...text_files import clean_name, fields_of, read_table
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 
@@ -14,7 +15,10 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 def is_kinetics_header(line: str) -> bool:
     """Whether a CSV file that starts with this line has Kinetics' columns."""
-    return {name.strip() for name in line.split(",")} >= set(COLUMNS) - {"label"}
+    try:
+        return set(fields_of(line, "")) >= set(COLUMNS) - {"label"}
+    except ValueError:
+        return False
 
 
 def read_kinetics(
@@ -34,13 +38,14 @@ def read_kinetics(
         class_names: by default all labels of the file, sorted, whatever the split.
 
     Raises:
-        ValueError: columns are missing, a time is no number, or no row is of the split.
+        ValueError: columns are missing, a line has more or fewer fields, a time is no number, or no row is of the
+            split.
     """
     rows = _read_rows(path)
     if class_names is None:
         class_names = sorted({row["label"] for _, row in rows})
     names = readable_class_names(class_names)
-    ids = ids_by_name(names)
+    ids = ids_by_name(names, path)
     files = VideoFiles(path.parent if root is None else root)
     videos = [
         _listed(row, ids, files, f"{path}, line {number}")
@@ -54,20 +59,13 @@ def read_kinetics(
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        columns = [name.strip() for name in reader.fieldnames or []]
-        missing = [name for name in COLUMNS if name not in columns]
-        if missing:
-            raise ValueError(
-                f"{path}: expected the columns {', '.join(COLUMNS)}; {', '.join(missing)} not among "
-                f"{', '.join(columns)}."
-            )
-        rows = []
-        for row in reader:
-            values = {name.strip(): (value or "").strip() for name, value in row.items() if name is not None}
-            rows.append((reader.line_num, {"split": "", **values}))
-        return rows
+    rows = []
+    for number, row in read_table(path, COLUMNS):
+        empty = [name for name in COLUMNS if not row[name]]
+        if empty:
+            raise ValueError(f"{path}, line {number}: expected a value for {', '.join(empty)}, found none.")
+        rows.append((number, {"split": "", **row, "label": clean_name(row["label"])}))
+    return rows
 
 
 def _listed(row: dict[str, str], ids: dict[str, int], files: VideoFiles, where: str) -> ListedVideo:
@@ -75,9 +73,11 @@ def _listed(row: dict[str, str], ids: dict[str, int], files: VideoFiles, where: 
         start, end = float(row["time_start"]), float(row["time_end"])
     except ValueError as error:
         raise ValueError(f"{where}: expected times in seconds, found {error}.") from error
+    if not 0 <= start < end < math.inf:
+        raise ValueError(f"{where}: expected seconds with time_start before time_end, found {start:g} and {end:g}.")
     trimmed = f"{row['youtube_id']}_{round(start):06d}_{round(end):06d}"
     found = files.locate_stem(trimmed, row["youtube_id"])
     path, stem = found or (str(files.root / f"{trimmed}.mp4"), trimmed)
     label = row["label"]
     span = None if stem == trimmed else (start, end)
-    return ListedVideo(path, ids.get(label), label, where, span)
+    return ListedVideo(path, ids.get(label, ids.get(words_of(label))), label, where, span)

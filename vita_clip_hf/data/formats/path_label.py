@@ -1,16 +1,18 @@
 """`path,label` (the released CSV format) or `path label` on each line, label ids from 0."""
 
-import csv
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...names import readable_class_names
-from .files import VideoFiles
+from ...text_files import fields_of, read_lines
+from .files import VIDEO_EXTENSIONS, VideoFiles, is_video_name
 from .listing import ListedVideo, VideoListing
 
 _PATH_SPACE_LABEL = re.compile(r"(?P<path>.*\S)\s+(?P<label>\S+)\s*")
+_VIDEO_AND_MORE = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(VIDEO_EXTENSIONS)))})[\s,;]", re.IGNORECASE)
 _FIELDS = (2, 4)
 
 
@@ -54,19 +56,34 @@ def _names_beside(path: Path) -> Path:
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line that is not blank."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        fields = [field.strip() for field in next(csv.reader([line]))]
-        if len(fields) == 1 or not fields[1].replace("-", "").isalnum():
-            # The text after a comma or quote tells whether it is a separator or belongs to a name.
-            match = _PATH_SPACE_LABEL.fullmatch(line)
-            fields = [match["path"].strip(), match["label"]] if match else fields
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        fields = _split(line, where)
         if len(fields) not in _FIELDS or not all(fields[:2]):
             raise ValueError(
-                f"{path}, line {number}: expected 'path,label' or 'path label', found {line.strip()!r:.120}."
+                f"{where}: expected 'path,label' or 'path label', found {line!r:.120}. A path with a comma stands in "
+                "quotes."
             )
+        has_more = _VIDEO_AND_MORE.search(fields[0]) and not is_video_name(os.path.basename(fields[0]))
+        if has_more or fields[0].endswith((",", ";")):
+            raise ValueError(f"{where}: expected a path and one label, found {line!r:.120}.")
         yield number, fields
+
+
+def _split(line: str, where: str) -> list[str]:
+    if line.count("\t") + 1 in _FIELDS and "," not in line.rpartition("\t")[2]:
+        return [field.strip() for field in line.split("\t")]
+    # The text after a comma or quote tells whether it is a separator or belongs to a name.
+    match = _PATH_SPACE_LABEL.fullmatch(line)
+    try:
+        fields = fields_of(line, where)
+    except ValueError:
+        if match is None or not match["label"].isdecimal():
+            raise
+        return [match["path"], match["label"]]
+    if match and (len(fields) == 1 or not fields[1].replace("-", "").isalnum()):
+        return [match["path"], match["label"]]
+    return fields
 
 
 def _read_span(path: Path, number: int, seconds: list[str]) -> tuple[float, float] | None:
@@ -76,6 +93,6 @@ def _read_span(path: Path, number: int, seconds: list[str]) -> tuple[float, floa
         start, end = float(seconds[0]), float(seconds[1])
     except ValueError:
         start, end = 1.0, 0.0
-    if not 0 <= start < end:
+    if not 0 <= start < end < math.inf:
         raise ValueError(f"{path}, line {number}: expected start and end in seconds, found {','.join(seconds)!r}.")
     return start, end

@@ -7,7 +7,8 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, IterableDataset, Value, Video, load_dataset
 
-from ...names import readable_class_names
+from ...names import readable_class_names, words_of
+from ...text_files import clean_name
 from .files import VIDEO_EXTENSIONS
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -99,14 +100,15 @@ class _ToRow:
         if isinstance(written, dict):
             written = written.get("label")
         if isinstance(written, bytes):
-            written = written.decode("utf-8")
+            written = written.decode("utf-8", "backslashreplace")  # other bytes are no class and shown as they are
         if isinstance(written, str):
-            written = written.strip()
-            written = self.ids.get(written, int(written) if written.isdecimal() else written)
+            name = clean_name(written)
+            number = int(name) if name.isdecimal() else name
+            written = self.ids.get(name, self.ids.get(words_of(name), number))
         if not isinstance(written, int) or not 0 <= written < len(self.ids):
-            path = (row[self.video] or {}).get("path")
+            path = (self._named(row) or {}).get("path")
             raise ValueError(
-                f"{path}: expected a label from 0 to {len(self.ids) - 1} or a class name, found {written!r}."
+                f"{path}: expected a label from 0 to {len(self.ids) - 1} or a class name, found {written!r:.120}."
             )
         return written
 

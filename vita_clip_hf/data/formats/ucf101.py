@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...names import readable_class_names, words_of
+from ...text_files import read_lines
 from .files import VideoFiles
 from .listing import ListedVideo, VideoListing, ids_by_name
 
@@ -39,17 +40,15 @@ def read_ucf101(
     if class_names is None:
         class_names = _read_class_file(path.parent / CLASS_FILE)
     names = [words_of(name) for name in readable_class_names(class_names)]
-    ids = ids_by_name(names)
+    ids = ids_by_name(names, path)
     files = VideoFiles(path.parent if root is None else root)
     videos = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         video, *written = line.split()
         folder, _, name = video.rpartition("/")
         where = f"{path}, line {number}"
         if not folder or len(written) > 1:
-            raise ValueError(f"{where}: expected 'Class/video.avi' and perhaps an id from 1, found {line.strip()!r}.")
+            raise ValueError(f"{where}: expected 'Class/video.avi' and perhaps an id from 1, found {line!r:.120}.")
         label = ids.get(words_of(folder))
         agrees = not written or label is None or written[0] == str(label + 1)
         place = video if (files.root / folder).is_dir() else name
@@ -70,5 +69,13 @@ def _file_name(folder: Path, split: str | None) -> str:
 def _read_class_file(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}, the classes of UCF101, is not there, and no class names are given.")
-    by_id = dict(line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    return [by_id[number] for number in sorted(by_id, key=int)]
+    names: list[str] = []
+    for number, line in read_lines(path):
+        written, *name = line.split(maxsplit=1)
+        if written != str(len(names) + 1) or not name:
+            raise ValueError(
+                f"{path}, line {number}: expected '{len(names) + 1} ClassName', ids from 1 in order, found "
+                f"{line!r:.120}."
+            )
+        names += name
+    return names

@@ -1,0 +1,139 @@
+"""Sizes in a configuration are compared with those of the stored tensors before anything is made of them."""
+
+import json
+import resource
+import shutil
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_checkpoint import toy_adapter_on
+from toy_vita_clip import LABELS, save_toy_clip
+from vita_clip_hf.modeling import stored_weights_vita_clip as stored_weights
+from vita_clip_hf.modeling.stored_weights_vita_clip import stored_shapes
+
+from vita_clip_hf import VitaClipModel
+
+HUGE = {
+    "num_frames": ("vision_config", 10**7),
+    "num_global_prompts": ("vision_config", 10**7),
+    "num_hidden_layers": ("vision_config", 10**6),
+    "hidden_size": ("vision_config", 2**20),
+    "image_size": ("vision_config", 2**20),
+    "cls_projection_rank": ("vision_config", 10**9),
+    "text_prompt_length": ("text_config", 10**9),
+    "max_position_embeddings": ("text_config", 2 * 10**9),
+    "vocab_size": ("text_config", 2 * 10**9),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A CLIP, an adapter on it, and the whole of both."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = toy_adapter_on(save_toy_clip(folder / "clip"))
+    model.save_pretrained(folder / "adapter")
+    model.save_pretrained(folder / "full", adapter_only=False)
+    return folder
+
+
+def copy_with(source, target, half, **fields):
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text())
+    config[half].update(fields)
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full"])
+@pytest.mark.parametrize("field", HUGE)
+def test_a_configuration_of_other_sizes_is_an_error_before_memory_is_taken(saved, tmp_path, kind, field):
+    half, value = HUGE[field]
+    folder = copy_with(saved / kind, tmp_path / kind, half, **{field: value})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"expected|and .* holds|is more than|cannot be used"):
+        VitaClipModel.from_pretrained(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20, "in kB: less than 1 GiB"
+
+
+def test_two_sizes_that_agree_with_each_other_but_not_with_the_weights_are_an_error(saved, tmp_path):
+    fields = {"text_prompt_length": 10**9, "max_position_embeddings": 2 * 10**9}
+    folder = copy_with(saved / "full", tmp_path / "full", "text_config", **fields)
+    with pytest.raises(ValueError, match=r"max_position_embeddings is 2000000000, and .*full holds 40 positions"):
+        VitaClipModel.from_pretrained(folder)
+
+
+def test_a_clip_whose_configuration_lies_is_an_error_that_names_it(saved, tmp_path):
+    folder = copy_with(saved / "clip", tmp_path / "clip", "vision_config", num_hidden_layers=10**6)
+    with pytest.raises(ValueError, match=r"num_hidden_layers is 1000000, and .*clip holds 3 layers"):
+        VitaClipModel.from_pretrained(folder, id2label=dict(enumerate(LABELS)))
+
+
+def test_an_unknown_activation_is_an_error_that_names_it(saved, tmp_path):
+    folder = copy_with(saved / "full", tmp_path / "full", "text_config", hidden_act="os.system")
+    with pytest.raises(ValueError, match=r"hidden_act must be an activation of transformers, found 'os.system'"):
+        VitaClipModel.from_pretrained(folder)
+
+
+def save_as_pickle(folder, tensors):
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    return folder / "pytorch_model.bin"
+
+
+def test_shapes_are_the_same_from_one_file_from_shards_and_from_a_pickle(saved, tmp_path):
+    model = VitaClipModel.from_pretrained(saved / "full")
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert stored_shapes(saved / "full", None, {}) == expected
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert stored_shapes(tmp_path / "shards", None, {}) == expected
+    shutil.copytree(saved / "full", tmp_path / "pickle")
+    save_as_pickle(tmp_path / "pickle", model.state_dict())
+    assert stored_shapes(tmp_path / "pickle", None, {}) == expected
+    assert VitaClipModel.from_pretrained(tmp_path / "pickle").config.label_names == LABELS
+
+
+def test_a_pickle_that_is_compressed_or_repeats_a_small_memory_is_an_error(saved, tmp_path, monkeypatch):
+    shutil.copytree(saved / "full", tmp_path / "full")
+    tensors = load_file(saved / "full" / "model.safetensors")
+    path = save_as_pickle(tmp_path / "full", tensors)
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be used: it is a compressed archive"):
+        VitaClipModel.from_pretrained(tmp_path / "full")
+    monkeypatch.setattr(stored_weights, "MOST_BYTES_BEYOND_FILE", 2**20)
+    torch.save({**tensors, "x": torch.zeros(1).expand(2**20)}, path)
+    with pytest.raises(ValueError, match="would take"):
+        VitaClipModel.from_pretrained(tmp_path / "full")
+
+
+def test_a_pickle_with_code_is_an_error_and_not_run(saved, tmp_path):
+    shutil.copytree(saved / "full", tmp_path / "full")
+    (tmp_path / "full" / "model.safetensors").unlink()
+
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"x": Payload()}, tmp_path / "full" / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be used"):
+        VitaClipModel.from_pretrained(tmp_path / "full")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_without_weights_and_a_lost_shard_are_errors_that_name_them(saved, tmp_path):
+    shutil.copytree(saved / "full", tmp_path / "full")
+    (tmp_path / "full" / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="has no weights"):
+        VitaClipModel.from_pretrained(tmp_path / "full")
+    VitaClipModel.from_pretrained(saved / "full").save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    sorted((tmp_path / "shards").glob("model-*"))[1].unlink()
+    with pytest.raises(OSError, match="model-00002-of"):
+        VitaClipModel.from_pretrained(tmp_path / "shards")
+    (tmp_path / "shards" / "model.safetensors.index.json").write_text('{"weight_map": 3}')
+    with pytest.raises(ValueError, match=r"index\.json cannot be used"):
+        VitaClipModel.from_pretrained(tmp_path / "shards")
