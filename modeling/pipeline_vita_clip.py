@@ -15,7 +15,7 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .configuration_vita_clip import check_label_names
-from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
+from .labels_vita_clip import check_templates, embed_labels, templates_of
 from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import AUTO_MAPS, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
@@ -60,7 +60,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 f"This pipeline runs models of the types {', '.join(map(repr, AUTO_MAPS))}; {type(model).__name__} is "
                 f"of the type {model.config.model_type!r}."
             )
-        self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
+        self._labels = _labels_of(candidate_labels)
+        self._templates = _checked_templates(
+            templates_of(model) if hypothesis_template is None else hypothesis_template
+        )
         super().__init__(model, *args, candidate_labels=self._labels, **kwargs)
         if self.processor is None:
             raise ValueError("The pipeline needs the model's processor: give the argument processor=...")
@@ -105,8 +108,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 results come one by one as they are asked for.
             candidate_labels: names of what might be seen; underscores are read as spaces. Without them: the classes
                 that the model was trained on, by its learned contexts.
-            hypothesis_template (`str` or list of them, defaults to `VIDEO_TEMPLATES`, those of zero-shot evaluation):
-                the text around a candidate label; the embeddings of several are averaged.
+            hypothesis_template (`str` or list of them, *optional*): the text around a candidate label; the embeddings
+                of several are averaged. By default those of zero-shot evaluation, of Efficient-Prompt the name alone.
             top_k (`int`, *optional*): how many labels to return; all by default.
             window_seconds (`float`, *optional*): classify windows of this length each on its own; for long videos.
                 The frames of a window are those that are on the screen in it, by each frame's own time.
@@ -136,7 +139,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
         if labels is None and hypothesis_template is not None:
             raise ValueError("hypothesis_template needs candidate_labels; the model's classes have learned contexts.")
-        templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
+        templates = self._templates if hypothesis_template is None else _checked_templates(hypothesis_template)
         kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
             return super().__call__(videos, **kwargs)
@@ -340,10 +343,8 @@ def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None
     return tuple(candidate_labels)
 
 
-def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Likewise, of one template, several, or those of zero-shot evaluation."""
-    if hypothesis_template is None:
-        return VIDEO_TEMPLATES
+def _checked_templates(hypothesis_template: str | Sequence[str]) -> tuple[str, ...]:
+    """Likewise, of one template or several."""
     templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
     check_templates(templates)
     return templates
