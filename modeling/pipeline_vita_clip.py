@@ -21,7 +21,7 @@ from .remote_code_vita_clip import AUTO_MAPS, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 
-# Sums of seconds are rounded: what differs by less than this is the same time.
+# Sums of seconds are rounded: what differs by less than this, or by a quarter of a frame or window, is the same time.
 _SMALLEST_TIME = 1e-3
 
 
@@ -297,8 +297,9 @@ class _TimedFrames:
         """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
         if self._fps is None:
             return self._reader.frames_between(start, end)
-        first = min(int((start + _SMALLEST_TIME) * self._fps), self._total - 1)
-        return first, min(max(math.ceil((end - _SMALLEST_TIME) * self._fps), first + 1), self._total)
+        slack = min(_SMALLEST_TIME, 0.25 / self._fps)
+        first = min(int((start + slack) * self._fps), self._total - 1)
+        return first, min(max(math.ceil((end - slack) * self._fps), first + 1), self._total)
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""
@@ -317,11 +318,11 @@ def window_bounds(duration: float, window_seconds: float, stride_seconds: float)
     last one ends with the video. They cover it if `stride_seconds` is no longer than `window_seconds`. A video that is
     shorter than a window is one window.
     """
-    last = duration - window_seconds
-    if last < _SMALLEST_TIME:
+    last, slack = duration - window_seconds, min(_SMALLEST_TIME, stride_seconds / 4, window_seconds / 4)
+    if last < slack:
         return [(0.0, duration)]
-    starts = [number * stride_seconds for number in range(int((last + _SMALLEST_TIME) / stride_seconds) + 1)]
-    if last - starts[-1] > _SMALLEST_TIME:
+    starts = [number * stride_seconds for number in range(int((last + slack) / stride_seconds) + 1)]
+    if last - starts[-1] > slack:
         starts.append(last)
     return [(start, start + window_seconds) for start in starts]
 
