@@ -429,6 +429,10 @@ def labels_of(
         ValueError: there are none, a name is empty or repeated, the ids are not 0, 1, 2, ..., or two of the arguments
             contradict each other.
     """
+    for field, names in (("id2label", id2label), ("label2id", label2id)):
+        _require_type(
+            field, names, dict, "a dict" if field == "label2id" else "a dict, such as dict(enumerate(names))"
+        )
     by_name = None if label2id is None else {str(index): name for name, index in label2id.items()}
     by_id = by_name or {} if id2label is None else {str(index): name for index, name in id2label.items()}
     check_label_names(list(by_id.values()))

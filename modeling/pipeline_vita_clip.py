@@ -15,13 +15,13 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .configuration_vita_clip import check_label_names
-from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
+from .labels_vita_clip import check_templates, embed_labels, templates_of
 from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import AUTO_MAPS, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 
-# Sums of seconds are rounded: what differs by less than this is the same time.
+# Sums of seconds are rounded: what differs by less than this, or by a quarter of a frame or window, is the same time.
 _SMALLEST_TIME = 1e-3
 
 
@@ -60,7 +60,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 f"This pipeline runs models of the types {', '.join(map(repr, AUTO_MAPS))}; {type(model).__name__} is "
                 f"of the type {model.config.model_type!r}."
             )
-        self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
+        self._labels = _labels_of(candidate_labels)
+        self._templates = _checked_templates(
+            templates_of(model) if hypothesis_template is None else hypothesis_template
+        )
         super().__init__(model, *args, candidate_labels=self._labels, **kwargs)
         if self.processor is None:
             raise ValueError("The pipeline needs the model's processor: give the argument processor=...")
@@ -105,8 +108,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 results come one by one as they are asked for.
             candidate_labels: names of what might be seen; underscores are read as spaces. Without them: the classes
                 that the model was trained on, by its learned contexts.
-            hypothesis_template (`str` or list of them, defaults to `VIDEO_TEMPLATES`, those of zero-shot evaluation):
-                the text around a candidate label; the embeddings of several are averaged.
+            hypothesis_template (`str` or list of them, *optional*): the text around a candidate label; the embeddings
+                of several are averaged. By default those of zero-shot evaluation, of Efficient-Prompt the name alone.
             top_k (`int`, *optional*): how many labels to return; all by default.
             window_seconds (`float`, *optional*): classify windows of this length each on its own; for long videos.
                 The frames of a window are those that are on the screen in it, by each frame's own time.
@@ -136,7 +139,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
         if labels is None and hypothesis_template is not None:
             raise ValueError("hypothesis_template needs candidate_labels; the model's classes have learned contexts.")
-        templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
+        templates = self._templates if hypothesis_template is None else _checked_templates(hypothesis_template)
         kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
             return super().__call__(videos, **kwargs)
@@ -294,8 +297,9 @@ class _TimedFrames:
         """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
         if self._fps is None:
             return self._reader.frames_between(start, end)
-        first = min(int((start + _SMALLEST_TIME) * self._fps), self._total - 1)
-        return first, min(max(math.ceil((end - _SMALLEST_TIME) * self._fps), first + 1), self._total)
+        slack = min(_SMALLEST_TIME, 0.25 / self._fps)
+        first = min(int((start + slack) * self._fps), self._total - 1)
+        return first, min(max(math.ceil((end - slack) * self._fps), first + 1), self._total)
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""
@@ -314,11 +318,11 @@ def window_bounds(duration: float, window_seconds: float, stride_seconds: float)
     last one ends with the video. They cover it if `stride_seconds` is no longer than `window_seconds`. A video that is
     shorter than a window is one window.
     """
-    last = duration - window_seconds
-    if last < _SMALLEST_TIME:
+    last, slack = duration - window_seconds, min(_SMALLEST_TIME, stride_seconds / 4, window_seconds / 4)
+    if last < slack:
         return [(0.0, duration)]
-    starts = [number * stride_seconds for number in range(int((last + _SMALLEST_TIME) / stride_seconds) + 1)]
-    if last - starts[-1] > _SMALLEST_TIME:
+    starts = [number * stride_seconds for number in range(int((last + slack) / stride_seconds) + 1)]
+    if last - starts[-1] > slack:
         starts.append(last)
     return [(start, start + window_seconds) for start in starts]
 
@@ -340,10 +344,8 @@ def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None
     return tuple(candidate_labels)
 
 
-def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Likewise, of one template, several, or those of zero-shot evaluation."""
-    if hypothesis_template is None:
-        return VIDEO_TEMPLATES
+def _checked_templates(hypothesis_template: str | Sequence[str]) -> tuple[str, ...]:
+    """Likewise, of one template or several."""
     templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
     check_templates(templates)
     return templates

@@ -327,6 +327,8 @@ def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMeta
         return np.arange(total) if sampling is None else sampling.indices(total).reshape(-1)
 
     if is_video_source(video):
+        if given is not None:
+            raise ValueError(f"{name}: video_metadata stands beside a file, which has its own; leave it out")
         reader = VideoReader(video)
         metadata = FileMetadata(**reader.metadata)
         metadata.frame_times = reader.frame_times

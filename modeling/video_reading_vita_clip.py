@@ -38,7 +38,8 @@ _SLOWEST_BYTES_PER_SECOND = 50e6
 _START_SECONDS = 60.0
 # Frames that are handed over at once.
 _BYTES_AT_ONCE = 64 * 1024**2
-# Written times are rounded: a frame that begins within this much of a given second begins there.
+# Written times are rounded: a frame that begins within this much of a given second begins there, or within a quarter
+# of the shortest frame.
 _SMALLEST_FRAME_TIME = 1e-3
 
 
@@ -169,8 +170,9 @@ class VideoReader:
         last_frame = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or 1)
         if start >= times[-1] + last_frame:
             raise VideoReadError(f"{self.name}: ends after {times[-1] + last_frame:.1f} s, before second {start:g}")
-        first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
-        stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
+        slack = min(_SMALLEST_FRAME_TIME, np.diff(times).min() / 4) if len(times) > 1 else _SMALLEST_FRAME_TIME
+        first = max(int(np.searchsorted(times, start + slack, side="right")) - 1, 0)
+        stop = int(np.searchsorted(times, end - slack, side="left"))
         return first, max(stop, first + 1)
 
     @property

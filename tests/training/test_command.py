@@ -46,6 +46,8 @@ def error_of(capsys, *arguments: str) -> str:
     [
         (["--trian", "x"], "no setting --trian; is --train meant?"),
         (["--output-dri", "x"], "is --output_dir meant?"),
+        (["--model", "x"], "no setting --model; is --base meant?"),  # as other commands call it
+        (["--batch-size", "1"], "is --per_device_train_batch_size meant?"),
         (["--learning", "1"], "no setting --learning; is --learning_rate meant?"),  # no abbreviations
         (["--train", "a", "b"], "'b' belongs to no setting"),
         (["--train", "a"], "give --output_dir"),

@@ -26,7 +26,7 @@ from ..modeling.checkpoint_vita_clip import load_adapter_weights
 from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
 from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
-from .clear_errors import clear_errors
+from .clear_errors import check_loss, clear_errors
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
 from .interruption import EvaluationCutError, Interruption
@@ -214,6 +214,17 @@ class VitaClipTrainer(Trainer):
         self._batches_in_step += 1
         place = (self.args.seed, self.state.global_step, self._batches_in_step, self.args.process_index)
         return generator_for(*place).initial_seed()
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """
+        As in the base class.
+
+        Raises:
+            ValueError: the loss is not finite; transformers logs it as 0 and goes on.
+        """
+        loss = super().training_step(*args, **kwargs)
+        check_loss(loss, self.state.global_step + 1, self.args)
+        return loss
 
     def compute_loss(
         self,
