@@ -136,15 +136,17 @@ class _Loading:
         self, path: str, hub: dict[str, Any], config: PromptedClipConfig, whole: bool, adapter: str | None = None
     ) -> Loaded:
         """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
-        shapes = stored_shapes(path, self.variant, hub)
-        expected = expected_shapes(self.cls, config, shapes, path)
+        source = path if path == self.path else f"{self.path} on {path}"
+        is_quantized = getattr(config, "quantization_config", None) is not None
+        shapes = stored_shapes(path, self.variant, hub, is_quantized)
+        expected = expected_shapes(self.cls, config, shapes, source)
         if adapter is not None:
             prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
             check_same_shapes(prompts, adapter_shapes(adapter), adapter)
         needed = [name for name in expected if whole or name == LOGIT_SCALE or not is_prompt(name)]
         needed = [name for name in needed if name in shapes or not self.allow_missing]
         found = {name: shapes[name] for name in needed if name in shapes}
-        check_same_shapes({name: expected[name] for name in needed}, found, path, "a whole model")
+        check_same_shapes({name: expected[name] for name in needed}, found, source, "a whole model")
         model, info = self.load_weights(path, **hub)
         check_finite(model.state_dict(), path)
         if not whole:
@@ -204,27 +206,29 @@ def _load_adapter(load: _Loading, adapter: str, config: PromptedClipConfig) -> L
     """The base that an adapter names, and then the prompts in its file."""
     if not config.base_model_name_or_path:
         raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
-    base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
     hub = _hub_of_base(config, load.hub)
-    _check_is_base(load.path, base, config, hub)
+    base = _base_of(load.path, Path(adapter).parent, config, hub)
     model, info = load(base, hub, config, whole=False, adapter=adapter)
     model.loaded_base = load_adapter_weights(model, adapter, config.base_model_fingerprint)
     return model, info
 
 
-def _check_is_base(adapter: str, base: str, config: PromptedClipConfig, hub: dict[str, Any]) -> None:
+def _base_of(adapter: str, folder: Path, config: PromptedClipConfig, hub: dict[str, Any]) -> str:
     """
-    Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
-    names another one, or itself.
+    The Hub id or folder of an adapter's base. Raises `OSError` if it is not found, and `ValueError` if it is no CLIP,
+    such as an adapter that names another one, or itself.
     """
     named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
     remedy = "Give the place of its base by base_model_name_or_path=..."
     try:
+        base = locate_base(config.base_model_name_or_path, relative_to=folder)
         model_type = read_config_fields(base, **hub).get("model_type")
-    except OSError as error:
-        raise OSError(f"{named} was not found. {remedy}") from error
+    except (OSError, ValueError) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{named} was not found or is damaged: {' '.join(str(error).split())} {remedy}") from error
     if model_type not in (CLIPConfig.model_type, config.model_type) or find_file(base, ADAPTER_FILE, hub):
         raise ValueError(f"{named} is an adapter itself or of another type ({model_type}); expected a CLIP. {remedy}")
+    return base
 
 
 def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str | None = None) -> LoadedBase:

@@ -1,5 +1,6 @@
 """Configuration of Vita-CLIP (Wasim et al., CVPR 2023): CLIP's own configuration plus one switch for every prompt."""
 
+import copy
 import json
 import math
 import os
@@ -31,6 +32,11 @@ SIZES = (
 LARGEST_SIZE = 2**31 - 1
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
+# Files that are read whole, whatever they hold; in memory JSON may take twenty times its size.
+READ_WHOLE = re.compile(
+    r"((.*_)?config|tokenizer.*|special_tokens_map|added_tokens|vocab|.*\.index)\.json|(merges|vocab)\.txt|.*\.jinja"
+)
+MOST_BYTES_OF_SETTINGS = 2**25
 
 
 # ---- what stands in a file ----
@@ -48,7 +54,26 @@ def errors_naming(source: str | os.PathLike) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
+        if type(error) is ValueError and str(error) == reason and str(source) in reason:
+            raise
         raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
+
+
+def check_small_files(name_or_path: str | os.PathLike) -> None:
+    """
+    Checks the files of a folder that are read whole: settings, and the words of a tokenizer. Of a Hub repository none
+    is looked at.
+
+    Raises:
+        OSError: one is a link that leads nowhere.
+        ValueError: one is no file, such as a device that never ends, or has more than `MOST_BYTES_OF_SETTINGS` bytes.
+    """
+    names = os.listdir(name_or_path) if os.path.isdir(name_or_path) else ()
+    for path in (Path(name_or_path, name) for name in sorted(names) if READ_WHOLE.fullmatch(name)):
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES_OF_SETTINGS:
+            kind = f"has {size:,} bytes" if path.is_file() else "is a folder, a device or a pipe"
+            raise ValueError(f"{path} {kind}; expected a file of at most {MOST_BYTES_OF_SETTINGS:,} bytes.")
 
 
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
@@ -57,8 +82,9 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
 
     Raises:
         OSError: there is none.
-        ValueError: it is damaged, or names a field twice.
+        ValueError: it is damaged or too large, or names a field twice.
     """
+    check_small_files(name_or_path)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields: dict[str, Any] = {}
@@ -136,25 +162,36 @@ class ChecksStoredFields:
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
         """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
+        check_small_files(pretrained_model_name_or_path)
         with errors_naming(f"{pretrained_model_name_or_path}: its {CONFIG_NAME}"):
             fields, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+            fields = cls._as_ours(fields)
+            if issubclass(cls, PromptedClipConfig):
+                cls.from_dict(copy.deepcopy(fields))  # without arguments: what is wrong here stands in the file
+        return fields, kwargs
+
+    @classmethod
+    def _as_ours(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get("model_type") != CLIPConfig.model_type:
-            return fields, kwargs
+            return fields
         whole = cls if issubclass(cls, PromptedClipConfig) else VitaClipConfig
         halves = {
             name: {**fields[name], "model_type": half.model_type}
             for name, half in whole.sub_configs.items()
             if isinstance(fields.get(name), dict)
         }
-        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}, kwargs
+        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in transformers; fields of a wrong type are a `ValueError`, and labels that contradict each other."""
-        fields = checked_fields(config_dict)
-        reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
-        if reserved is not None:
-            raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
+        place = kwargs.get("name_or_path")  # of Auto classes
+        source = f"{place}: its {CONFIG_NAME}" if place else "The configuration"
+        with errors_naming(source):
+            fields = checked_fields(config_dict)
+            reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
+            if reserved is not None:
+                raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
         given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if kwargs.get(name) is not None}
         if given:
             labels = labels_of(**given, num_labels=kwargs.pop("num_labels", None))
@@ -165,7 +202,7 @@ class ChecksStoredFields:
             fields |= {"id2label": dict(enumerate(labels)), "label2id": None}
         if kwargs.get("base_model_name_or_path"):
             kwargs["base_model_name_or_path"] = stored_name(kwargs["base_model_name_or_path"])
-        with errors_naming("The configuration"):
+        with errors_naming(source):
             return super().from_dict(fields, **kwargs)  # type: ignore[misc]
 
 

@@ -1,6 +1,7 @@
 """From a video in any form to the frames a model sees: sampling, resizing, cropping into views, normalisation."""
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata, make_batched_metadata
 
-from .configuration_vita_clip import errors_naming
+from .configuration_vita_clip import check_small_files, errors_naming
 from .remote_code_vita_clip import locate_base
 from .video_reading_vita_clip import VideoReader, is_video_source
 
@@ -105,6 +106,7 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
+MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
 
 
 def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
@@ -126,7 +128,20 @@ def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
         edges = [value] if isinstance(value, int) else list((value or {}).values())
         if not all(type(edge) is int and 1 <= edge <= LONGEST_EDGE for edge in edges if edge is not None):
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
+        _check_pixels(key, max((edge for edge in edges if edge is not None), default=1), own)
+    if own.get("resample") not in (None, *PILImageResampling):
+        raise ValueError(f"resample must be one of {[*map(int, PILImageResampling)]}, found {own['resample']!r:.100}")
     return settings
+
+
+def _check_pixels(key: str, edge: int, settings: dict[str, Any]) -> None:
+    """Raises `ValueError` if the frames of one video would have more than `MOST_PIXELS`, with edges of this length."""
+    frames = [settings.get(name) or 1 for name in ("num_frames", "num_temporal_views", "num_spatial_views")]
+    if math.prod(frames) * edge**2 > MOST_PIXELS:
+        raise ValueError(
+            f"{key} of {edge} pixels, num_frames and views {tuple(frames)} make more than {MOST_PIXELS:,} pixels of "
+            "one video; give more in the call"
+        )
 
 
 class VitaClipVideoProcessor(BaseVideoProcessor):
@@ -197,6 +212,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
         pretrained_model_name_or_path = locate_base(pretrained_model_name_or_path)
+        check_small_files(pretrained_model_name_or_path)
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
         except OSError as error:

@@ -157,13 +157,10 @@ def _existing(model: str | os.PathLike) -> str:
 
 def _load_model(name: str) -> "tuple[VitaClipModel, bool]":
     """The model in evaluation mode, and whether it has classes of its own."""
-    from transformers import PreTrainedConfig
-
-    from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig
+    from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig, read_config_fields
     from ..modeling.modeling_vita_clip import VitaClipModel
 
-    config_dict, _ = PreTrainedConfig.get_config_dict(name)
-    if config_dict.get("model_type") != VitaClipConfig.model_type:
+    if read_config_fields(name).get("model_type") != VitaClipConfig.model_type:
         # The prompts of a plain CLIP would be random; without them it is CLIP, averaged over the frames.
         return VitaClipModel.from_pretrained(name, **NO_PROMPTS).eval(), False
     model = VitaClipModel.from_pretrained(name).eval()
