@@ -56,7 +56,8 @@ def errors_naming(source: str | os.PathLike) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if type(error) is ValueError and str(error) == reason and str(source) in reason:
             raise
-        raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
+        kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
+        raise ValueError(f"{source} cannot be used: {reason:.400}{kind}") from error
 
 
 def check_small_files(name_or_path: str | os.PathLike) -> None:

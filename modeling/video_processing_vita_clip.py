@@ -136,11 +136,12 @@ def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
 
 def _check_pixels(key: str, edge: int, settings: dict[str, Any]) -> None:
     """Raises `ValueError` if the frames of one video would have more than `MOST_PIXELS`, with edges of this length."""
-    frames = [settings.get(name) or 1 for name in ("num_frames", "num_temporal_views", "num_spatial_views")]
-    if math.prod(frames) * edge**2 > MOST_PIXELS:
+    names = ("num_frames", "num_temporal_views", "num_spatial_views")
+    frames = {name: settings.get(name) or 1 for name in names}
+    if math.prod(frames.values()) * edge**2 > MOST_PIXELS:
         raise ValueError(
-            f"{key} of {edge} pixels, num_frames and views {tuple(frames)} make more than {MOST_PIXELS:,} pixels of "
-            "one video; give more in the call"
+            f"{key} of {edge} pixels and {frames} make more than {MOST_PIXELS:,} pixels of one video, the most that a "
+            "file may ask for; give more in the call"
         )
 
 

@@ -318,9 +318,7 @@ class TestReading:
         ],
         ids=["more dimensions", "shorter", "empty", "stretched", "bool", "complex", "meta", "quantized"],
     )
-    def test_a_tensor_that_is_not_the_bases_is_an_error_that_names_the_file(
-        self, trained, base, tmp_path, name, change
-    ):
+    def test_a_tensor_that_is_not_the_bases_is_an_error_of_the_file(self, trained, base, tmp_path, name, change):
         weights = vita_clip_to_original(trained)
         path = save_original(tmp_path / "odd.pth", {**weights, name: change(weights[name])})
         with pytest.raises(ValueError, match=r"odd\.pth.*(has the shape|is of the type|has no weights|expected)"):

@@ -231,16 +231,14 @@ def huge(path):
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "processor_config.json", "merges.txt"])
 def test_a_file_that_does_not_end_or_is_huge_is_named_and_not_read(tmp_path, make, name):
     write_config(tmp_path)
-    (tmp_path / name).unlink(missing_ok=True)
-    make(tmp_path / name)
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    make(path)
     for load in (
         *(VitaClipConfig.from_pretrained, VitaClipModel.from_pretrained, load_tokenizer_of),
         *(VitaClipVideoProcessor.from_pretrained, VitaClipProcessor.from_pretrained),
     ):
-        with pytest.raises(
-            (OSError, ValueError),
-            match=rf"(symbolic links: '{tmp_path / name}|{tmp_path / name} .*expected a file of)",
-        ):
+        with pytest.raises((OSError, ValueError), match=rf"{path} .*expected a file of|symbolic links: '{path}"):
             load(tmp_path)
 
 

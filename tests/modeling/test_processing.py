@@ -251,7 +251,7 @@ def test_a_damaged_file_is_an_error_of_one_line(saved, name, content):
         *(
             ("num_temporal_views", 2**16),
             ("size", {"shortest_edge": 2**13}),
-            ("crop_size", {"height": 2**13, "width": 2**13}),
+            ("crop_size", 2**13),
         ),
     ],
 )
