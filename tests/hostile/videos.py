@@ -33,8 +33,8 @@ CONTAINERS = {
     "ts": ("libx264", "mpeg2video"),
     "mpg": ("mpeg2video", "mpeg1video"),
 }
-# Of these none may be refused, but for MPEG-4 that was cut inside a group of pictures where decord cannot read again from
-# the start: PyAV shows its first frames broken, and to leave them out would move all others.
+# Of these none may be refused, but for MPEG-4 that was cut inside a group of pictures, if decord cannot go back to its
+# start: PyAV shows its first frames broken, and to leave them out would move all others.
 PROMISED_CONTAINERS = ("mp4", "mkv", "webm", "avi")
 PROMISED_CODECS = ("libx264", "libx265", "mpeg4", "libvpx", "libvpx-vp9")
 WITH_B_FRAMES = ("libx264", "libx265", "mpeg4", "mpeg2video")
