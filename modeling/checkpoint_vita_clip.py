@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import CLIPConfig, PreTrainedConfig
-from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, logging
 
 from .adapter_file_vita_clip import (
     ADAPTER_FILE,
@@ -38,6 +38,7 @@ from .adapter_file_vita_clip import (
 from .configuration_vita_clip import (
     PromptedClipConfig,
     check_class_names,
+    find_file,
     labels_of,
     read_config_fields,
     stored_name,
@@ -303,11 +304,6 @@ def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None
     beside = find_file(place, CONFIG_NAME, hub) if base.startswith("./") else None
     base = locate_base(base, None if beside is None else Path(beside).parent)
     return load_tokenizer_of(base, **_hub_of_base(config, hub))
-
-
-def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
-    """The path of a file of a folder or Hub repository, `None` if it has none."""
-    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
 
 
 def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, Any]:

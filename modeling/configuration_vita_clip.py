@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ SIZES = (
     *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
 )
 LARGEST_SIZE = 2**31 - 1
+HALVES = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
 
@@ -51,6 +53,11 @@ def errors_naming(source: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
 
 
+def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
+    """The path of a file of a folder or Hub repository, `None` if it has none."""
+    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
+
+
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
     """
     The fields in the `config.json` of a folder or Hub repository.
@@ -68,7 +75,7 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
             fields[name] = value
         return fields
 
-    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    path = find_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
         raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
     with errors_naming(path):
@@ -92,30 +99,18 @@ def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
             if isinstance(value, (str, dict)):
                 logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
             continue
-        if name in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
-            _require_type(field, value, dict, "an object")
-            value = value and checked_fields(value, f"{field}.")
-        elif name in SIZES and value is not None:
-            _check_size(field, value)
-        elif isinstance(value, float) and not math.isfinite(value):
+        if name in (*HALVES, "id2label", "label2id") and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{field} must be an object, found {value!r:.100}.")
+        if name in SIZES and value is not None:
+            sizes = value if isinstance(value, (list, tuple)) else [value]
+            if not all(type(size) is int and 1 <= size <= LARGEST_SIZE for size in sizes):
+                raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field} must be a finite number, found {value}.")
-        elif name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
+        if name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
             raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
-        elif name in ("id2label", "label2id"):
-            _require_type(field, value, dict, "an object")
-        checked[name] = value
+        checked[name] = checked_fields(value, f"{field}.") if value and name in HALVES else value
     return checked
-
-
-def _check_size(field: str, value: Any) -> None:
-    for size in value if isinstance(value, (list, tuple)) else [value]:
-        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
-
-
-def _require_type(field: str, value: Any, kind: type, words: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
 
 
 def _is_reserved(attribute: Any) -> bool:
@@ -224,13 +219,10 @@ class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
 
     def check_visual_prompts(self) -> None:
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
-        require_positive(self, "num_frames")
+        require_positive(self, "num_frames", "cls_projection_rank", "summary_attention_dim")
         if self.use_global_prompts:
             require_positive(self, "num_global_prompts")
         require_choice(self, "local_prompt_condition", ("projection", "class_token"))
-        for field in ("cls_projection_rank", "summary_attention_dim"):
-            if getattr(self, field) is not None:
-                require_positive(self, field)
         if self.summary_attention_dim is not None and self.summary_attention_dim % self.summary_attention_heads:
             raise ValueError(
                 f"summary_attention_dim={self.summary_attention_dim} is not a multiple of the "
@@ -516,15 +508,16 @@ def check_label_names(labels: list[str]) -> None:
     empty = [index for index, name in enumerate(labels) if not isinstance(name, str) or not name.strip()]
     if empty:
         raise ValueError(f"Labels must be non-empty names; found {labels[empty[0]]!r} at position {empty[0]}.")
-    seen: set[str] = set()
-    duplicates = [name for name in labels if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    if duplicates:
-        raise ValueError(f"Labels must be distinct; found {duplicates[0]!r} more than once.")
+    most_common, times = Counter(labels).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"Labels must be distinct; found {most_common!r} more than once.")
 
 
-def require_positive(config: Any, field: str) -> None:
-    if getattr(config, field) < 1:
-        raise ValueError(f"{field} must be at least 1, found {getattr(config, field)}.")
+def require_positive(config: Any, *fields: str) -> None:
+    for field in fields:
+        value = getattr(config, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{field} must be at least 1, found {value}.")
 
 
 def require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:

@@ -16,6 +16,8 @@ from urllib.request import url2pathname
 
 from huggingface_hub.utils import httpx
 
+from .video_container_vita_clip import is_transport_stream
+
 VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 _HEAD_SIZE = 4096
@@ -414,19 +416,13 @@ def _reason_to_refuse(head: bytes) -> str | None:
         return "is empty (0 bytes)"
     if _NAMES_FURTHER_FILES.search(head.partition(b"\0")[0]):
         return f"is a playlist or script that names further files, expected a video (it starts with {head[:20]!r})"
-    if _VIDEO.match(head) or _is_transport_stream(head):
+    if _VIDEO.match(head) or is_transport_stream(head):
         return None
     if _SOUND.match(head):
         return "has no video stream (sound only)"
     if b"\0" not in head:
         return f"is not a video (it looks like text; it starts with {head[:20]!r})"
     return f"is not a video, or is damaged from its first bytes {head[:8]!r} on; what is read: {_READABLE}"
-
-
-def _is_transport_stream(head: bytes) -> bool:
-    """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
-    starts = ((start, length) for length in (188, 192, 204) for start in range(length))
-    return any(head[start : start + 4 * length + 1 : length] == b"GGGGG" for start, length in starts)
 
 
 def _printable(text: str) -> str:
