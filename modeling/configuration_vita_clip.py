@@ -68,12 +68,10 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in fields:
-                raise ValueError(f"the field {name!r} stands in it twice")
-            fields[name] = value
-        return fields
+        name, times = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+        if times > 1:
+            raise ValueError(f"the field {name!r} stands in it twice")
+        return dict(pairs)
 
     path = find_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
@@ -301,7 +299,7 @@ def sub_config_spec(config_class: type) -> Any:
     return config_class if wrap is None else wrap(config_class=config_class)
 
 
-def delegated(sub_config: str, field: str) -> property:
+def _delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
     def read(self: "PromptedClipConfig") -> Any:
@@ -334,7 +332,8 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     """
 
     method: ClassVar[str] = "prompted CLIP"
-    # The fields that say which prompts there are, and those of them that switch every prompt off.
+    # The fields that say which prompts there are, and those of them that switch every prompt off. Fields of a half are
+    # read and written here too.
     prompt_fields: ClassVar[tuple[str, ...]] = ()
     no_prompts: ClassVar[dict[str, Any]] = {}
     # What stands behind a class name in its text.
@@ -344,6 +343,12 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        for sub_config, half_class in cls.sub_configs.items():
+            for field in set(cls.prompt_fields) & set(half_class.__annotations__):
+                setattr(cls, field, _delegated(sub_config, field))
+        super().__init_subclass__(**kwargs)
 
     def __post_init__(self, **kwargs):
         if not __name__.startswith("transformers_modules."):
@@ -385,11 +390,7 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
-        self.check_token_ids(self.label_token_ids or [])
-
-    def check_token_ids(self, texts: list[list[int]]) -> None:
-        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
-        check_token_ids(texts, self.text_config.vocab_size)
+        check_token_ids(self.label_token_ids or [], self.text_config.vocab_size)
 
     def check_prompts(self) -> None:
         """Raises `ValueError` for a field of a prompt outside its range."""
@@ -474,21 +475,6 @@ class VitaClipConfig(PromptedClipConfig):
     sub_configs_defaults = {name: sub_config_spec(half) for name, half in sub_configs.items()}  # noqa: RUF012
     prompt_fields = PROMPT_FIELDS
     no_prompts = NO_PROMPTS
-
-    num_frames = delegated("vision_config", "num_frames")
-    use_temporal_embedding = delegated("vision_config", "use_temporal_embedding")
-    use_summary_token = delegated("vision_config", "use_summary_token")
-    use_global_prompts = delegated("vision_config", "use_global_prompts")
-    num_global_prompts = delegated("vision_config", "num_global_prompts")
-    use_local_prompts = delegated("vision_config", "use_local_prompts")
-    local_prompt_condition = delegated("vision_config", "local_prompt_condition")
-    train_cls_projection = delegated("vision_config", "train_cls_projection")
-    cls_projection_rank = delegated("vision_config", "cls_projection_rank")
-    summary_attention_dim = delegated("vision_config", "summary_attention_dim")
-    text_prompt_length = delegated("text_config", "text_prompt_length")
-    text_prompt_scope = delegated("text_config", "text_prompt_scope")
-    text_prompt_position = delegated("text_config", "text_prompt_position")
-    text_prompt_init = delegated("text_config", "text_prompt_init")
 
     def check_prompts(self) -> None:
         """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.request import url2pathname
@@ -211,18 +211,17 @@ def _open(name: str, path: str) -> VideoFile:
 def _store(name: str, chunks: Iterable[bytes | bytearray], max_bytes: int) -> VideoFile:
     """Write all chunks to a temporary file, each as it comes."""
     try:
-        file = _temporary_file()
-        video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
-        try:
+        with ExitStack() as undo:
+            file = _temporary_file()
+            path = file.name if isinstance(file.name, str) else None
+            video = undo.enter_context(VideoFile(name, path=path, file=file))
             for chunk in chunks:
                 if file.tell() + len(chunk) > max_bytes:
                     raise VideoReadError(f"{name}: {_too_large(max_bytes)}")
                 file.write(chunk)
             file.seek(0)
             video.head = file.read(_HEAD_SIZE)
-        except BaseException:
-            video.close()
-            raise
+            undo.pop_all()
         return video
     except VideoReadError:
         raise
