@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ SIZES = (
     *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
 )
 LARGEST_SIZE = 2**31 - 1
+HALVES = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
 # Files that are read whole, whatever they hold; in memory JSON may take twenty times its size.
@@ -77,6 +79,11 @@ def check_small_files(name_or_path: str | os.PathLike) -> None:
             raise ValueError(f"{path} {kind}; expected a file of at most {MOST_BYTES_OF_SETTINGS:,} bytes.")
 
 
+def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
+    """The path of a file of a folder or Hub repository, `None` if it has none."""
+    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
+
+
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
     """
     The fields in the `config.json` of a folder or Hub repository.
@@ -88,14 +95,12 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
     check_small_files(name_or_path)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in fields:
-                raise ValueError(f"the field {name!r} stands in it twice")
-            fields[name] = value
-        return fields
+        name, times = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+        if times > 1:
+            raise ValueError(f"the field {name!r} stands in it twice")
+        return dict(pairs)
 
-    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    path = find_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
         raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
     with errors_naming(path):
@@ -119,30 +124,18 @@ def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
             if isinstance(value, (str, dict)):
                 logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
             continue
-        if name in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
-            _require_type(field, value, dict, "an object")
-            value = value and checked_fields(value, f"{field}.")
-        elif name in SIZES and value is not None:
-            _check_size(field, value)
-        elif isinstance(value, float) and not math.isfinite(value):
+        if name in (*HALVES, "id2label", "label2id") and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{field} must be an object, found {value!r:.100}.")
+        if name in SIZES and value is not None:
+            sizes = value if isinstance(value, (list, tuple)) else [value]
+            if not all(type(size) is int and 1 <= size <= LARGEST_SIZE for size in sizes):
+                raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field} must be a finite number, found {value}.")
-        elif name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
+        if name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
             raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
-        elif name in ("id2label", "label2id"):
-            _require_type(field, value, dict, "an object")
-        checked[name] = value
+        checked[name] = checked_fields(value, f"{field}.") if value and name in HALVES else value
     return checked
-
-
-def _check_size(field: str, value: Any) -> None:
-    for size in value if isinstance(value, (list, tuple)) else [value]:
-        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
-
-
-def _require_type(field: str, value: Any, kind: type, words: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
 
 
 def _is_reserved(attribute: Any) -> bool:
@@ -262,13 +255,10 @@ class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
 
     def check_visual_prompts(self) -> None:
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
-        require_positive(self, "num_frames")
+        require_positive(self, "num_frames", "cls_projection_rank", "summary_attention_dim")
         if self.use_global_prompts:
             require_positive(self, "num_global_prompts")
         require_choice(self, "local_prompt_condition", ("projection", "class_token"))
-        for field in ("cls_projection_rank", "summary_attention_dim"):
-            if getattr(self, field) is not None:
-                require_positive(self, field)
         if self.summary_attention_dim is not None and self.summary_attention_dim % self.summary_attention_heads:
             raise ValueError(
                 f"summary_attention_dim={self.summary_attention_dim} is not a multiple of the "
@@ -347,7 +337,7 @@ def sub_config_spec(config_class: type) -> Any:
     return config_class if wrap is None else wrap(config_class=config_class)
 
 
-def delegated(sub_config: str, field: str) -> property:
+def _delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
     def read(self: "PromptedClipConfig") -> Any:
@@ -380,7 +370,8 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     """
 
     method: ClassVar[str] = "prompted CLIP"
-    # The fields that say which prompts there are, and those of them that switch every prompt off.
+    # The fields that say which prompts there are, and those of them that switch every prompt off. Fields of a half are
+    # read and written here too.
     prompt_fields: ClassVar[tuple[str, ...]] = ()
     no_prompts: ClassVar[dict[str, Any]] = {}
     # What stands behind a class name in its text.
@@ -390,6 +381,12 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        for sub_config, half_class in cls.sub_configs.items():
+            for field in set(cls.prompt_fields) & set(half_class.__annotations__):
+                setattr(cls, field, _delegated(sub_config, field))
+        super().__init_subclass__(**kwargs)
 
     def __post_init__(self, **kwargs):
         if not __name__.startswith("transformers_modules."):
@@ -431,11 +428,7 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
-        self.check_token_ids(self.label_token_ids or [])
-
-    def check_token_ids(self, texts: list[list[int]]) -> None:
-        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
-        check_token_ids(texts, self.text_config.vocab_size)
+        check_token_ids(self.label_token_ids or [], self.text_config.vocab_size)
 
     def check_prompts(self) -> None:
         """Raises `ValueError` for a field of a prompt outside its range."""
@@ -521,21 +514,6 @@ class VitaClipConfig(PromptedClipConfig):
     prompt_fields = PROMPT_FIELDS
     no_prompts = NO_PROMPTS
 
-    num_frames = delegated("vision_config", "num_frames")
-    use_temporal_embedding = delegated("vision_config", "use_temporal_embedding")
-    use_summary_token = delegated("vision_config", "use_summary_token")
-    use_global_prompts = delegated("vision_config", "use_global_prompts")
-    num_global_prompts = delegated("vision_config", "num_global_prompts")
-    use_local_prompts = delegated("vision_config", "use_local_prompts")
-    local_prompt_condition = delegated("vision_config", "local_prompt_condition")
-    train_cls_projection = delegated("vision_config", "train_cls_projection")
-    cls_projection_rank = delegated("vision_config", "cls_projection_rank")
-    summary_attention_dim = delegated("vision_config", "summary_attention_dim")
-    text_prompt_length = delegated("text_config", "text_prompt_length")
-    text_prompt_scope = delegated("text_config", "text_prompt_scope")
-    text_prompt_position = delegated("text_config", "text_prompt_position")
-    text_prompt_init = delegated("text_config", "text_prompt_init")
-
     def check_prompts(self) -> None:
         """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
         self.vision_config.check_visual_prompts()
@@ -554,15 +532,16 @@ def check_label_names(labels: list[str]) -> None:
     empty = [index for index, name in enumerate(labels) if not isinstance(name, str) or not name.strip()]
     if empty:
         raise ValueError(f"Labels must be non-empty names; found {labels[empty[0]]!r} at position {empty[0]}.")
-    seen: set[str] = set()
-    duplicates = [name for name in labels if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    if duplicates:
-        raise ValueError(f"Labels must be distinct; found {duplicates[0]!r} more than once.")
+    most_common, times = Counter(labels).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"Labels must be distinct; found {most_common!r} more than once.")
 
 
-def require_positive(config: Any, field: str) -> None:
-    if getattr(config, field) < 1:
-        raise ValueError(f"{field} must be at least 1, found {getattr(config, field)}.")
+def require_positive(config: Any, *fields: str) -> None:
+    for field in fields:
+        value = getattr(config, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{field} must be at least 1, found {value}.")
 
 
 def require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:

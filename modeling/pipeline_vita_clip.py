@@ -17,7 +17,7 @@ from transformers.video_utils import VideoMetadata
 from .configuration_vita_clip import check_label_names
 from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
 from .modeling_vita_clip import average_views
-from .remote_code_vita_clip import AUTO_MAPS, name_code
+from .remote_code_vita_clip import CLASSES, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, is_video_source
 
@@ -55,9 +55,9 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         hypothesis_template: str | Sequence[str] | None = None,
         **kwargs: Any,
     ):
-        if model.config.model_type not in AUTO_MAPS:
+        if model.config.model_type not in CLASSES:
             raise ValueError(
-                f"This pipeline runs models of the types {', '.join(map(repr, AUTO_MAPS))}; {type(model).__name__} is "
+                f"This pipeline runs models of the types {', '.join(map(repr, CLASSES))}; {type(model).__name__} is "
                 f"of the type {model.config.model_type!r}."
             )
         self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
@@ -176,12 +176,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
         fps: float | None = None,
-        num_frames: int | None = None,
-        frame_sampling_rate: int | None = None,
-        videos_kwargs: dict[str, Any] | None = None,
+        **reading: Any,
     ) -> Iterator[dict[str, Any]]:
         """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
-        settings = _video_settings(num_frames, frame_sampling_rate, videos_kwargs or {})
+        settings = _video_settings(**reading)
         if window_seconds is None:
             for name, value in (("stride_seconds", stride_seconds), ("fps", fps)):
                 if value is not None:
@@ -350,16 +348,17 @@ def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str,
 
 
 def _video_settings(
-    num_frames: int | None, frame_sampling_rate: int | None, videos_kwargs: dict[str, Any]
+    num_frames: int | None = None, frame_sampling_rate: int | None = None, videos_kwargs: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The video processor's settings from the pipeline's arguments, of which none may contradict another."""
     settings: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if frame_sampling_rate is not None:
         settings |= {"sampling": "strided", "frame_stride": frame_sampling_rate}
+    given = videos_kwargs or {}
     for name, value in settings.items():
-        if videos_kwargs.get(name, value) != value:
-            raise ValueError(f"videos_kwargs has {name}={videos_kwargs[name]!r}, and beside it stands {value!r}.")
-    return videos_kwargs | settings
+        if given.get(name, value) != value:
+            raise ValueError(f"videos_kwargs has {name}={given[name]!r}, and beside it stands {value!r}.")
+    return given | settings
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

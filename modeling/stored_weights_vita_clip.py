@@ -12,17 +12,11 @@ from typing import Any
 
 import torch
 from transformers.activations import ACT2FN
-from transformers.utils import (
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
-    WEIGHTS_INDEX_NAME,
-    WEIGHTS_NAME,
-    cached_file,
-)
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from transformers.utils.hub import get_checkpoint_shard_files
 
 from .adapter_file_vita_clip import opened, shapes_of
-from .configuration_vita_clip import PromptedClipConfig, errors_naming
+from .configuration_vita_clip import PromptedClipConfig, errors_naming, find_file
 
 # Weights do not shrink when they are compressed; more than this beyond the file's own size is made to fill memory.
 MOST_BYTES_BEYOND_FILE = 2**30
@@ -52,7 +46,7 @@ def stored_shapes(
     """
     for whole in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME):
         name = whole if variant is None else whole.replace(".", f".{variant}.", 1)
-        path = cached_file(name_or_path, name, _raise_exceptions_for_missing_entries=False, **hub)
+        path = find_file(name_or_path, name, hub)
         if path is not None:
             break
     else:

@@ -109,23 +109,21 @@ MOST_FRAMES = 2**16
 MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
 
 
-def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
+def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:
     """Stored settings without `NOT_STORED`; raises an error for a type or a number that makes no sense."""
     settings = {key: value for key, value in settings.items() if key not in NOT_STORED}
-    own = {key: value for key, value in settings.items() if key in known.__annotations__}
-    validate_typed_dict(known, own)
+    known = taker.valid_kwargs.__annotations__
+    own = {key: value for key, value in settings.items() if key in known and value is not None}
+    validate_typed_dict(taker.valid_kwargs, own)
+    _checked_sampling({**vars(taker), **own})
     for key in ("image_mean", "image_std", "rescale_factor"):
-        numbers = np.array(0.5 if own.get(key) is None else own[key], dtype=np.float64)
-        if not (
-            np.isfinite(numbers).all() and numbers.size in (1, 3) and (key == "image_mean" or (numbers > 0).all())
-        ):
+        numbers = np.array(own.get(key, 1.0), dtype=np.float64)
+        is_finite = np.isfinite(numbers).all() and numbers.size in (1, 3)
+        if not is_finite or (key != "image_mean" and (numbers <= 0).any()):
             raise ValueError(f"{key} must be one finite number or three, found {own[key]!r:.100}")
-    for key in ("num_frames", "frame_stride", "num_temporal_views", "num_spatial_views"):
-        if isinstance(own.get(key), int) and own[key] > MOST_FRAMES:
-            raise ValueError(f"{key} must be at most {MOST_FRAMES}, found {own[key]}")
     for key in ("size", "crop_size"):
-        value = own.get(key)
-        edges = [value] if isinstance(value, int) else list((value or {}).values())
+        value = own.get(key, {})
+        edges = [value] if isinstance(value, int) else value.values()
         if not all(type(edge) is int and 1 <= edge <= LONGEST_EDGE for edge in edges if edge is not None):
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
         _check_pixels(key, max((edge for edge in edges if edge is not None), default=1), own)
@@ -199,9 +197,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         # Files of other processors hold names that are not known here; one letter off is a slip of the pen.
         _refuse_misspelt(kwargs, self.valid_kwargs.__annotations__, type(self).__name__)
         super().__init__(**kwargs)
-        _refuse_fps(vars(self))
-        _frame_sampling(vars(self))
-        _check_count("num_spatial_views", self.num_spatial_views)
+        _checked_sampling(vars(self))
 
     @classmethod
     def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -223,7 +219,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             except OSError:
                 raise error from None
         with errors_naming(f"The settings of videos in {pretrained_model_name_or_path}"):
-            return _checked_settings(settings, cls.valid_kwargs), unused
+            return _checked_settings(settings, cls), unused
 
     def preprocess(self, videos: VideoInput, **kwargs: Unpack[VitaClipVideoProcessorKwargs]) -> BatchFeature:
         """Sample, resize, crop and normalise; see the class for inputs and outputs."""
@@ -259,8 +255,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         """
         given = {name: value for name, value in {"num_frames": num_frames, **settings}.items() if value is not None}
         check_names(given, self.valid_kwargs.__annotations__, type(self).__name__)
-        _refuse_fps(given)
-        return _frame_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
+        return _checked_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
 
     def _resolve_settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's settings over this object's, checked and in transformers' standard form."""
@@ -271,10 +266,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             raise ValueError(str(error)) from error
         own: dict[str, Any] = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__}
         settings = own | kwargs
-        _refuse_fps(settings)
-        _frame_sampling(settings)
+        _checked_sampling(settings)
         num_crops = settings["num_spatial_views"]
-        _check_count("num_spatial_views", num_crops)
         if num_crops > 1 and not settings["do_center_crop"]:
             raise ValueError(f"num_spatial_views={num_crops} are crops of `crop_size`: do_center_crop must be True")
         settings = self._standardize_kwargs(**settings)
@@ -337,7 +330,7 @@ class _Clip:
 
 
 def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMetadata | None) -> _Clip:
-    sampling = _frame_sampling(settings) if settings["do_sample_frames"] else None
+    sampling = _checked_sampling(settings) if settings["do_sample_frames"] else None
 
     def choose(metadata: VideoMetadata) -> np.ndarray:
         total = metadata.total_num_frames
@@ -503,21 +496,19 @@ def _refuse_misspelt(given: Iterable[str], known: Collection[str], taker: str) -
     check_names([name for name in given if difflib.get_close_matches(name, known, 1, 0.85)], known, taker)
 
 
-def _refuse_fps(settings: Mapping[str, Any]) -> None:
+def _checked_sampling(settings: Mapping[str, Any]) -> FrameSampling:
     if settings.get("fps") is not None:
         raise ValueError(
             f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
             "use num_frames, and sampling='strided' with frame_stride"
         )
-
-
-def _frame_sampling(settings: Mapping[str, Any]) -> FrameSampling:
+    _check_count("num_spatial_views", settings["num_spatial_views"])
     return FrameSampling(**{name: settings[name] for name in FrameSampling.__dataclass_fields__})
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, found {value!r}")
+    if type(value) is not int or not 1 <= value <= MOST_FRAMES:
+        raise ValueError(f"{name} must be an integer of at least 1, found {value!r}; the most is {MOST_FRAMES}")
 
 
 __all__ = ["FrameSampling", "VitaClipVideoProcessor", "as_video_batch", "is_frame"]
