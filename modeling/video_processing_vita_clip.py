@@ -104,6 +104,7 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 
 # Names of other classes, and what the caller alone can choose.
 NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
+COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
 MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
@@ -121,26 +122,21 @@ def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProces
         is_finite = np.isfinite(numbers).all() and numbers.size in (1, 3)
         if not is_finite or (key != "image_mean" and (numbers <= 0).any()):
             raise ValueError(f"{key} must be one finite number or three, found {own[key]!r:.100}")
+    num_frames = math.prod(own.get(name, getattr(taker, name)) for name in COUNTS)
     for key in ("size", "crop_size"):
-        value = own.get(key, {})
+        value = own.get(key, getattr(taker, key))
         edges = [value] if isinstance(value, int) else value.values()
         if not all(type(edge) is int and 1 <= edge <= LONGEST_EDGE for edge in edges if edge is not None):
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
-        _check_pixels(key, max((edge for edge in edges if edge is not None), default=1), own)
+        largest = max((edge for edge in edges if edge is not None), default=1)
+        if num_frames * largest**2 > MOST_PIXELS:
+            raise ValueError(
+                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} pixels "
+                "of one video, the most that a file may ask for; give more in the call"
+            )
     if own.get("resample") not in (None, *PILImageResampling):
         raise ValueError(f"resample must be one of {[*map(int, PILImageResampling)]}, found {own['resample']!r:.100}")
     return settings
-
-
-def _check_pixels(key: str, edge: int, settings: dict[str, Any]) -> None:
-    """Raises `ValueError` if the frames of one video would have more than `MOST_PIXELS`, with edges of this length."""
-    names = ("num_frames", "num_temporal_views", "num_spatial_views")
-    frames = {name: settings.get(name) or 1 for name in names}
-    if math.prod(frames.values()) * edge**2 > MOST_PIXELS:
-        raise ValueError(
-            f"{key} of {edge} pixels and {frames} make more than {MOST_PIXELS:,} pixels of one video, the most that a "
-            "file may ask for; give more in the call"
-        )
 
 
 class VitaClipVideoProcessor(BaseVideoProcessor):
