@@ -131,8 +131,8 @@ def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProces
         largest = max((edge for edge in edges if edge is not None), default=1)
         if num_frames * largest**2 > MOST_PIXELS:
             raise ValueError(
-                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} pixels "
-                "of one video, the most that a file may ask for; give more in the call"
+                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} "
+                "pixels of one video, the most that a file may ask for; give more in the call"
             )
     if own.get("resample") not in (None, *PILImageResampling):
         raise ValueError(f"resample must be one of {[*map(int, PILImageResampling)]}, found {own['resample']!r:.100}")
