@@ -23,6 +23,7 @@ from transformers import CLIPImageProcessor, CLIPTokenizer, XCLIPConfig, XCLIPMo
 from vita_clip_hf import VitaClipModel, VitaClipProcessor, VitaClipVideoProcessor
 from vita_clip_hf.cli import build_parser, main
 from vita_clip_hf.demo.motion_shapes import MOTIONS, write_split
+from vita_clip_hf.evaluation import run as evaluation_run
 from vita_clip_hf.hub import render_card
 
 TINY_CLIP = REPOSITORY / "vita_clip_hf" / "demo" / "tiny_clip"
@@ -36,6 +37,8 @@ NOT_RUN = {
     r"pip install .*": "changes the environment; the extra is looked up",
     r"vita-clip demo.*": "eight minutes and more; tests/demo/test_story.py runs it small",
     r"python examples/(studies/.*|compare_backends\.py.*)": "minutes to hours; tests/examples has the small forms",
+    r"python examples/(evaluate|few_shot|zero_shot)\.py .*": "tests/examples/test_evaluation_examples.py runs them",
+    r"accelerate launch -m vita_clip_hf\.cli": "tests/evaluation/test_command.py runs it in two processes",
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",
@@ -114,6 +117,7 @@ def write_data(folder: Path) -> None:
         "labels.json": '{"Pushing something": "0"}',
         "ucfTrainTestlist/classInd.txt": "1 Archery\n",
         "ucfTrainTestlist/trainlist01.txt": "Archery/0.mp4 1\n",
+        **{f"ucfTrainTestlist/testlist0{number}.txt": f"Archery/{number}.mp4\n" for number in (1, 2, 3)},
         "hmdb51_splits/brush_hair_test_split1.txt": "0.mp4 2\n1.mp4 1\n",
         "testlist01.txt": "Archery/0.mp4\n",
         "data/k400/train.csv": lines,
@@ -149,6 +153,7 @@ def test_a_page_runs_as_printed(world, monkeypatch, tmp_path, page):
     for path in world.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation_run, "DEFAULT_CACHE", str(tmp_path / "features"))
     sides = {"height": SIZE, "width": SIZE}
     names = {
         "clips": torch.zeros(1, 8, 3, SIZE, SIZE),

@@ -138,6 +138,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     resources = _resources(options)
     is_main = resources.accelerator is None or resources.accelerator.is_main_process
     folders = _folders(options.out, options.model)
+    for folder in (folders or {}).values():  # before hours of work, not after
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder}: cannot be written to.")
     try:
         for model in options.model:
             report = evaluate(model, protocol, data, resources, command=["vita-clip", *sys.argv[1:]])
@@ -229,10 +233,17 @@ def _resources(options: argparse.Namespace) -> Any:
     from .evaluation.run import DEFAULT_CACHE, Resources
 
     accelerator = None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # `accelerate launch` has started several processes
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:  # by `accelerate launch`
+        import torch
         from accelerate import Accelerator
 
-        accelerator = Accelerator(cpu=options.device == "cpu")
+        accelerator = Accelerator(cpu=options.device == "cpu" or not torch.cuda.is_available())
+        if accelerator.num_processes != started:
+            raise ValueError(
+                f"{started} processes were started, and this one sees {accelerator.num_processes}: each would "
+                "evaluate all videos. Without a GPU for each, give --device cpu."
+            )
     return Resources(
         cache=options.cache or DEFAULT_CACHE,
         batch_size=options.batch_size,

@@ -80,7 +80,7 @@ def test_episodes_test_on_what_they_do_not_train_on():
     assert train.features["label"].names == test.features["label"].names == ["swim", "jump"]  # "run" is too small
     assert (len(train), len(test)) == (6, 11)
     assert not drawn(train) & drawn(test)
-    with pytest.raises(ValueError, match="2 classes to draw 3"):
+    with pytest.raises(ValueError, match="2 of 3 classes have more than 3 videos; expected at least 3"):
         draw_episode(dataset, ways=3, shots=3, seed=0)
 
 

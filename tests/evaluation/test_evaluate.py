@@ -12,11 +12,12 @@ from toy_checkpoint import toy_adapter_on, toy_processor
 from toy_vita_clip import save_toy_clip
 from transformers import CLIPModel
 
-from vita_clip_hf import VitaClipModel
+from vita_clip_hf import EfficientPromptModel, VitaClipModel
 from vita_clip_hf.data import load_videos
 from vita_clip_hf.data.splits import draw_classes, draw_episode
 from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_protocol
 from vita_clip_hf.evaluation.metrics import temporal_map
+from vita_clip_hf.evaluation.run import plan_runs
 
 PROCESSOR = toy_processor()
 SSV2 = [name.replace("[", "").replace("]", "") for name in benchmarks.SSV2]
@@ -358,3 +359,67 @@ def test_localisation_without_proposals_joins_windows_that_score(home):
     assert {row["label"] for row in report.predictions} <= {"BaseballPitch", "Diving"}
     borders = {row["start"] for row in report.predictions}
     assert borders <= {0.0, 1.0, 2.0, 3.0, 4.0}
+
+
+@pytest.mark.parametrize("protocol", ["supervised-k400-3x1", "zero-shot-hmdb51"])
+@torch.no_grad()
+def test_efficient_prompt_takes_names_alone(home, protocol):
+    fields = {"num_frames": 4, "num_temporal_heads": 4, "prefix_length": 3, "suffix_length": 2}
+    folder = home / "efficient"
+    if not folder.exists():
+        torch.manual_seed(0)
+        model = EfficientPromptModel.from_pretrained(home / "clip", id2label=dict(enumerate(OWN)), **fields)
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and name != "logit_scale":
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+        model.save_pretrained(folder)
+        PROCESSOR.save_pretrained(folder)
+    name = "kinetics" if "k400" in protocol else "hmdb51"
+    report = run(home, "efficient", protocol, name)
+    model = EfficientPromptModel.from_pretrained(folder).eval()
+    for part in report.parts:
+        rows, names = rows_of(home, name, "validate" if name == "kinetics" else part.split)
+        texts = None
+        if name == "hmdb51":
+            tokens = PROCESSOR.tokenizer(names, padding=True, return_tensors="pt")
+            texts = model.get_text_features(**tokens).pooler_output
+        facts, scores = load_protocol(protocol).to_dict(), []
+        for video, _ in rows:
+            logits = model(clips_of(video, PROCESSOR, facts), text_embeds=texts).logits_per_video
+            logits = logits if texts is not None else logits[:, [OWN.index(label) for label in names]]
+            scores.append(logits.softmax(-1).mean(0))
+        assert part.figures["top_1"] == top_1(scores, ids(rows, names))
+        assert part.class_texts == ("own" if name == "kinetics" else "names")
+
+
+@torch.no_grad()
+def test_shared_contexts_stand_around_other_names(home):
+    folder = home / "unified"
+    if not folder.exists():
+        toy_adapter_on(home / "clip", OWN, text_prompt_scope="unified").save_pretrained(folder)
+        PROCESSOR.save_pretrained(folder)
+    protocol = load_protocol("zero-shot").with_changes({"class_texts": "contexts"})
+    data = TestData(home / "hmdb51" / "videos")
+    for name, kind in (("unified", "contexts"), ("adapter", "templates"), ("clip", "templates")):
+        report = evaluate(home / name, protocol, data, Resources(cache=home / "cache", device="cpu"))
+        assert report.parts[0].class_texts == kind
+    report = evaluate(home / "unified", protocol, data, Resources(cache=home / "cache", device="cpu"))
+    rows = load_videos(home / "hmdb51" / "videos")
+    names = rows.features["label"].names
+    model = VitaClipModel.from_pretrained(folder).eval()
+    tokens = PROCESSOR.tokenizer([f"{name}." for name in names])["input_ids"]
+    texts = model.get_class_features(label_token_ids=tokens).pooler_output
+    scores = [
+        probabilities_of(clips_of(video, PROCESSOR, protocol.to_dict()), model, texts) for video in rows["video"]
+    ]
+    assert report.figures["top_1"] == top_1(scores, rows["label"])
+
+
+def test_runs_are_the_placeholders_of_a_models_name():
+    few_shot = load_protocol("few-shot").with_changes({"seeds": [1, 2]})
+    runs = plan_runs("runs/k{shots}/seed{seed}", few_shot)
+    assert [run.model for run in runs][:3] == ["runs/k2/seed1", "runs/k2/seed2", "runs/k4/seed1"]
+    assert runs[0].label == "k2 seed1"
+    assert [run.model for run in plan_runs("runs/k{shots}", few_shot)] == [f"runs/k{k}" for k in (2, 4, 8, 16)]
+    assert len(plan_runs("runs/{draw}", load_protocol("five-way-five-shot"))) == 200
+    assert [run.label for run in plan_runs("one", few_shot)] == [""]

@@ -181,3 +181,18 @@ def test_fingerprints_tell_prompts_precisions_and_configurations_apart(adapter):
     model.model.config.vision_config.hidden_act = "gelu"
     found.add(model_fingerprint(model))
     assert len(found) == 4
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(adapter, videos, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    from vita_clip_hf.evaluation import features
+
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(features, "save_file", full)
+    with pytest.raises(OSError, match=r"cannot be written \(No space left"):
+        encode(adapter, videos, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["about.json"]

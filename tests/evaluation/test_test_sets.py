@@ -110,3 +110,32 @@ def test_a_folder_of_class_files_must_have_the_splits(tmp_path):
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OSError, match="nowhere: no such list"):
         load_test_sets(load_protocol("zero-shot"), tmp_path, tmp_path / "nowhere")
+
+
+def test_class_folders_of_other_classes_are_left_out_and_counted(tmp_path):
+    videos, _ = benchmarks.write_ucf101(tmp_path)
+    (tmp_path / "some.txt").write_text("tai chi\nyo yo\nflying kites\n")
+    found = load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path / "some.txt")[0]
+    assert (len(found.rows), found.num_other_classes) == (6, 9)
+    assert found.class_names == ["tai chi", "yo yo", "flying kites"]  # a candidate without videos
+    (tmp_path / "some.txt").write_text("flying kites\n")
+    with pytest.raises(OSError, match="lists no video"):
+        load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path / "some.txt")
+
+
+@pytest.mark.parametrize("protocol", ["base-to-novel-hmdb51", "base-to-novel", "zero-shot-k600"])
+def test_splits_that_would_be_the_same_videos_are_refused(tmp_path, protocol):
+    kinetics = protocol == "zero-shot-k600"
+    videos, lists = (benchmarks.write_kinetics if kinetics else benchmarks.write_hmdb51)(tmp_path)
+    with pytest.raises(ValueError, match="would be the same videos; give the folder"):
+        load_test_sets(load_protocol(protocol), videos, lists)
+
+
+def test_base_and_novel_classes_must_differ(tmp_path):
+    videos, lists = benchmarks.write_hmdb51(tmp_path)
+    for half, names in (("base", "catch\ncartwheel\n"), ("novel", "brush hair\ncatch\n")):
+        (tmp_path / f"hmdb_51_{half}_labels.csv").write_text(
+            "id,name\n" + "".join(f"{number},{name}\n" for number, name in enumerate(names.splitlines()))
+        )
+    with pytest.raises(ValueError, match=r"both have 'catch' \(1 classes\)"):
+        load_test_sets(load_protocol("base-to-novel-hmdb51"), videos, lists, tmp_path)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features
 
 from ..modeling.adapter_file_vita_clip import written_whole
 from .rows import name_of
@@ -32,18 +32,7 @@ def draw_shots(dataset: Dataset, shots: int, seed: int) -> Dataset:
     Raises:
         ValueError: a class has fewer videos, or `shots` is below 1.
     """
-    if shots < 1:
-        raise ValueError(f"shots must be at least 1, found {shots}.")
-    names = dataset.features["label"].names
-    rows: list[list[int]] = [[] for _ in names]
-    for row, label in enumerate(dataset["label"]):
-        rows[label].append(row)
-    for name, of_class in zip(names, rows, strict=True):
-        if len(of_class) < shots:
-            raise ValueError(f"The class {name!r} has {len(of_class)} videos; expected at least {shots} to draw from.")
-    keys = _row_keys(dataset)
-    drawn = [sorted(of_class, key=lambda row: (_place(seed, keys[row]), row))[:shots] for of_class in rows]
-    return dataset.select([row for of_class in drawn for row in of_class])
+    return dataset.select(_drawn_rows(dataset, shots, seed))
 
 
 def base_and_novel_classes(dataset: Dataset) -> tuple[list[int], list[int]]:
@@ -82,13 +71,14 @@ def draw_episode(dataset: Dataset, ways: int, shots: int, seed: int) -> tuple[Da
     counts = Counter(dataset["label"])
     names = dataset.features["label"].names
     large = [label for label in range(len(names)) if counts[label] > shots]
+    if len(large) < ways:
+        raise ValueError(
+            f"{len(large)} of {len(names)} classes have more than {shots} videos; expected at least {ways}."
+        )
     chosen = draw_classes([names[label] for label in large], ways, seed)
     of_classes = select_classes(dataset, [large[number] for number in chosen])
-    numbered = of_classes.add_column("row_of_draw", list(range(len(of_classes))))
-    train = draw_shots(numbered, shots, seed)
-    drawn = set(train["row_of_draw"])
-    test = numbered.select([row for row in range(len(numbered)) if row not in drawn])
-    return train.remove_columns("row_of_draw"), test.remove_columns("row_of_draw")
+    drawn = _drawn_rows(of_classes, shots, seed)
+    return of_classes.select(drawn), of_classes.select(sorted(set(range(len(of_classes))) - set(drawn)))
 
 
 def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
@@ -96,14 +86,15 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
     new_ids = {label: number for number, label in enumerate(classes)}
     names = [dataset.features["label"].names[label] for label in classes]
     rows = [row for row, label in enumerate(dataset["label"]) if label in new_ids]
-    kept = dataset.select(rows)
-    labels = [new_ids[label] for label in kept["label"]]
-    return kept.remove_columns("label").add_column("label", labels).cast_column("label", ClassLabel(names=names))
+    columns = dataset.select(rows).to_dict()
+    columns["label"] = [new_ids[label] for label in columns["label"]]
+    return Dataset.from_dict(columns, features=Features({**dataset.features, "label": ClassLabel(names=names)}))
 
 
 def write_list(dataset: Dataset, path: str | os.PathLike) -> None:
     """
-    Writes `path,label` lines and, beside them, the class names in `NAME.classes.txt`: what `load_annotations` reads.
+    Writes `path,label` lines, with absolute paths, and, beside them, the class names in `NAME.classes.txt`: what
+    `load_annotations` reads.
 
     Raises:
         ValueError: a name ends with another ending than `.csv`, or rows are about parts of files or bytes.
@@ -113,9 +104,26 @@ def write_list(dataset: Dataset, path: str | os.PathLike) -> None:
     if "start" in dataset.column_names or not all(isinstance(video, str) for video in dataset["video"]):
         raise ValueError("Only rows of whole files can be written as a list.")
     with written_whole(path) as file, file.open("w", encoding="utf-8", newline="") as text:
-        csv.writer(text, lineterminator="\n").writerows(zip(dataset["video"], dataset["label"], strict=True))
+        csv.writer(text, lineterminator="\n").writerows(
+            (os.path.abspath(video), label) for video, label in zip(dataset["video"], dataset["label"], strict=True)
+        )
     with written_whole(f"{str(path).removesuffix('.csv')}.classes.txt") as file:
         file.write_text("".join(f"{name}\n" for name in dataset.features["label"].names), encoding="utf-8")
+
+
+def _drawn_rows(dataset: Dataset, shots: int, seed: int) -> list[int]:
+    if shots < 1:
+        raise ValueError(f"shots must be at least 1, found {shots}.")
+    names = dataset.features["label"].names
+    rows: list[list[int]] = [[] for _ in names]
+    for row, label in enumerate(dataset["label"]):
+        rows[label].append(row)
+    for name, of_class in zip(names, rows, strict=True):
+        if len(of_class) < shots:
+            raise ValueError(f"The class {name!r} has {len(of_class)} videos; expected at least {shots} to draw from.")
+    keys = _row_keys(dataset)
+    drawn = [sorted(of_class, key=lambda row: (_place(seed, keys[row]), row))[:shots] for of_class in rows]
+    return [row for of_class in drawn for row in of_class]
 
 
 def _row_keys(dataset: Dataset) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ..modeling.labels_vita_clip import label_words
+from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.labels_vita_clip import label_words, tokenize_labels
 from ..modeling.modeling_vita_clip import average_views
 from ..models import VideoFeatures, VideoTextModel
 from .features import FeatureStore
@@ -20,7 +21,7 @@ class ClassTexts:
     """
     Args:
         embeds: what `model.logits` compares with, `(C, D')`: one, or one for each template that is scored apart.
-        kind: "own", "templates", or "names" without a template; see [`Protocol`].
+        kind: "own", "contexts", "templates", or "names" without a template; see [`Protocol`].
     """
 
     embeds: list[torch.Tensor]
@@ -39,14 +40,25 @@ def encode_class_texts(model: VideoTextModel, names: Sequence[str], protocol: Pr
     Raises:
         ValueError: a name is too long, empty or repeated.
     """
-    if protocol.class_texts == "own":
+    if protocol.class_texts != "templates":
         places = own_classes(model, names)
         if places is not None:
             return ClassTexts([model.encode_classes()[places]], "own")
+    if protocol.class_texts == "contexts" and has_shared_contexts(model):
+        tokens = tokenize_labels(model.tokenizer, list(names))
+        with torch.no_grad():
+            return ClassTexts([model.model.get_class_features(label_token_ids=tokens).pooler_output], "contexts")
     alone = model.model.config.model_type in protocol.names_alone
     templates = ["{}"] if alone else list(protocol.templates)
     groups = [templates] if protocol.template_average == "embeddings" else [[template] for template in templates]
     return ClassTexts([model.encode_labels(list(names), group) for group in groups], "names" if alone else "templates")
+
+
+def has_shared_contexts(model: VideoTextModel) -> bool:
+    """Whether it is a Vita-CLIP with contexts that stand around any class name."""
+    config = model.model.config
+    is_vita_clip = config.model_type == VitaClipConfig.model_type
+    return is_vita_clip and config.text_prompt_length > 0 and config.text_prompt_scope == "unified"
 
 
 def own_classes(model: VideoTextModel, names: Sequence[str]) -> list[int] | None:

@@ -56,7 +56,8 @@ def classify(
         readable = [row for row in range(len(test_set.rows)) if row not in failures]
         if not readable:
             raise OSError(f"None of the {len(test_set.rows)} videos of {test_set.name} could be read.")
-        videos = [identity_of(test_set.rows[row]) for row in readable]
+        all_rows = test_set.rows.to_list()  # a data set's own rows are slow to take one by one
+        videos = [identity_of(all_rows[row]) for row in readable]
         draws = protocol.num_draws is not None
         all_scores = score_each_view(contender.model, contender.store, videos, texts) if draws else None
         places = {row: place for place, row in enumerate(readable)}
@@ -68,7 +69,7 @@ def classify(
                 scores = average_scores(chosen, protocol)
             part = _part(run, test_set, selection, scores, texts, protocol)
             outcome.parts.append(part)
-            outcome.predictions.extend(_prediction_rows(part, test_set, selection, scores))
+            outcome.predictions.extend(_prediction_rows(part, all_rows, test_set.class_names, selection, scores))
     return outcome
 
 
@@ -78,9 +79,10 @@ def _selections(test_set: TestSet, readable: list[int], run: Run, protocol: Prot
     if protocol.num_draws is None:
         yield _Selection(readable, labels[readable], list(range(len(names))), None)
         return
+    numbered = test_set.rows.add_column("row", list(range(len(test_set.rows))))
     for draw in range(protocol.num_draws) if run.draw is None else [run.draw]:
         if protocol.kind == "episodes":
-            classes, rows = _episode(test_set.rows, readable, protocol, draw)
+            classes, rows = _episode(numbered, readable, protocol, draw)
         else:
             classes = draw_classes(names, len(names) // 2, draw)
             rows = [row for row in readable if int(labels[row]) in classes]
@@ -89,11 +91,10 @@ def _selections(test_set: TestSet, readable: list[int], run: Run, protocol: Prot
         yield _Selection(rows, new_ids[labels[rows]], classes, draw)
 
 
-def _episode(rows: Dataset, readable: list[int], protocol: Protocol, draw: int) -> tuple[list[int], list[int]]:
-    """Classes, and the rows to test on, of a draw from the whole list."""
-    numbered = rows.add_column("row", list(range(len(rows))))
+def _episode(numbered: Dataset, readable: list[int], protocol: Protocol, draw: int) -> tuple[list[int], list[int]]:
+    """Classes, and the rows to test on, of a draw from the whole list, whose column `row` has their numbers."""
     _, test = draw_episode(numbered, protocol.num_ways or 0, protocol.shots[0], episode_seed(protocol, draw))
-    names = rows.features["label"].names
+    names = numbered.features["label"].names
     classes = [names.index(name) for name in test.features["label"].names]
     readable_rows = set(readable)
     return classes, [row for row in test["row"] if row in readable_rows]
@@ -139,16 +140,16 @@ def ranks_of_right(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _prediction_rows(
-    part: Part, test_set: TestSet, selection: _Selection, scores: torch.Tensor
+    part: Part, rows: list[dict[str, Any]], class_names: list[str], selection: _Selection, scores: torch.Tensor
 ) -> list[dict[str, Any]]:
-    names = [test_set.class_names[label] for label in selection.classes]
+    names = [class_names[label] for label in selection.classes]
     probabilities, best = scores.softmax(-1).topk(min(_RANKED, len(names)), dim=-1)
     ranks = ranks_of_right(scores, selection.labels)
-    rows = []
+    predictions = []
     for number, row in enumerate(selection.rows):
         label = int(selection.labels[number])
-        video = test_set.rows[row]
-        rows.append(
+        video = rows[row]
+        predictions.append(
             {
                 "model": part.model,
                 "part": part.name,
@@ -163,7 +164,7 @@ def _prediction_rows(
                 "probabilities": probabilities[number].tolist(),
             }
         )
-    return rows
+    return predictions
 
 
 __all__ = ["Outcome", "classify", "episode_seed"]

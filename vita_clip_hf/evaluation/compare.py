@@ -21,14 +21,14 @@ _MOST_DIFFERENT = 15  # classes in the picture
 @dataclass(frozen=True)
 class Pair:
     """
-    A report measured against the first, over the videos that both have.
+    A report measured against the first, over the predictions that both have: of the same part and video.
 
     Args:
         name: of the other report.
-        num_videos: predictions that both have: the same part and video.
-        difference: of top-1 over these, other - first.
-        interval: of the difference, the 95 % paired bootstrap interval.
-        p_value: of McNemar's exact test.
+        num_videos: that these predictions are of. A video may have several: in several seeds, draws or splits.
+        difference: of top-1, other - first; each video counts alike.
+        interval: of the difference, the 95 % paired bootstrap interval over videos.
+        p_value: of McNemar's exact test; `None` if videos have several predictions, which do not stand alone.
         by_class: top-1 of both by class, and the number of videos.
     """
 
@@ -36,7 +36,7 @@ class Pair:
     num_videos: int
     difference: float
     interval: tuple[float, float]
-    p_value: float
+    p_value: float | None
     by_class: dict[str, tuple[float, float, int]]
 
 
@@ -78,7 +78,7 @@ class Comparison:
                 low, high = pair.interval
                 lines.append(
                     f"| {pair.name} | {pair.num_videos} | {100 * pair.difference:+.2f} | "
-                    f"[{100 * low:+.2f}, {100 * high:+.2f}] | {pair.p_value:.2g} |"
+                    f"[{100 * low:+.2f}, {100 * high:+.2f}] | {_p_value(pair)} |"
                 )
             lines += self._class_tables()
         for name, confused in self.confused.items():
@@ -178,12 +178,20 @@ def _pair(name: str, first: dict[tuple, dict[str, Any]], other: dict[tuple, dict
     by_class = {}
     for label in sorted(set(labels)):
         of_class = torch.tensor([found == label for found in labels])
-        shares = [right[of_class].double().mean().item() for right in rights]
-        by_class[label] = (shares[0], shares[1], int(of_class.sum()))
-    first_right, other_right = (right.tolist() for right in rights)
-    found = paired_bootstrap(first_right, other_right)
-    p_value = mcnemar(first_right, other_right).p_value
-    return Pair(name, len(keys), found.difference, (found.low, found.high), p_value, by_class)
+        first_share, other_share = (right[of_class].double().mean().item() for right in rights)
+        by_class[label] = (first_share, other_share, int(of_class.sum()))
+    videos: dict[tuple, list[int]] = {}
+    for number, key in enumerate(keys):
+        videos.setdefault(key[1:4], []).append(number)
+    shares = [[right[numbers].double().mean().item() for numbers in videos.values()] for right in rights]
+    found = paired_bootstrap(*shares)
+    stand_alone = len(videos) == len(keys)
+    p_value = mcnemar(*(right.tolist() for right in rights)).p_value if stand_alone else None
+    return Pair(name, len(videos), found.difference, (found.low, found.high), p_value, by_class)
+
+
+def _p_value(pair: Pair) -> str:
+    return "videos recur" if pair.p_value is None else f"{pair.p_value:.2g}"
 
 
 def _most_different(pair: Pair) -> list[str]:

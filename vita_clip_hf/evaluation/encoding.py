@@ -19,6 +19,7 @@ from transformers.video_utils import VideoMetadata
 
 from ..data.normalization import PixelNormalization
 from ..data.rows import name_of, reason_of
+from ..modeling.video_processing_vita_clip import FrameSampling
 from ..modeling.video_reading_vita_clip import VideoReader
 from ..models import VideoFeatures, VideoTextModel
 from .features import FeatureStore, identity_of, model_fingerprint
@@ -39,6 +40,9 @@ class ClipSampling:
     Args:
         num_frames, sampling, frame_stride: as in `FrameSampling`; the stride is for "strided" alone.
         temporal_views, spatial_views: clips at different times, and crops of each.
+
+    Raises:
+        ValueError: a value makes no sense.
     """
 
     num_frames: int
@@ -46,6 +50,11 @@ class ClipSampling:
     frame_stride: int | None
     temporal_views: int = 1
     spatial_views: int = 1
+
+    def __post_init__(self) -> None:
+        FrameSampling(self.num_frames, self.sampling, 1 if self.frame_stride is None else self.frame_stride)
+        if min(self.temporal_views, self.spatial_views) < 1:
+            raise ValueError(f"Views must be at least 1x1, found {self.temporal_views}x{self.spatial_views}.")
 
     def frame_settings(self) -> dict[str, Any]:
         """As `sample_frames` of the video processor takes them."""

@@ -118,7 +118,7 @@ def _classify(model: str, protocol: Protocol, data: TestData, resources: Resourc
     if len(runs) == 1 and protocol.shots:
         found.notes.append(f"One model served all {'draws' if protocol.kind == 'episodes' else 'shots and seeds'}.")
     kinds = {part.class_texts for part in found.parts}
-    if protocol.class_texts == "own" and kinds != {"own"}:
+    if protocol.class_texts != "templates" and kinds & {"templates", "names"}:
         where = "Parts" if "own" in kinds else "All parts"
         found.notes.append(f"{where} with classes that the model has not learned are scored by names as text.")
     if "names" in kinds:
@@ -194,6 +194,11 @@ def _is_asked(name: str, protocol: Protocol) -> bool:
 def _localise(model: str, protocol: Protocol, data: TestData, resources: Resources) -> _Findings:
     proposals = Path(data.proposals) if data.proposals is not None else float(protocol.window_seconds or 1)
     splits = choose_splits(protocol, data.splits)
+    if len(splits) > 1 and (data.classes is None or not Path(data.classes).is_dir()):
+        raise ValueError(
+            f"The splits of {protocol.name} differ in their classes: give the folder of {splits[0].classes} and the "
+            "others by --classes."
+        )
     truth = _one_file(data.list_path, splits[0].lists, "ground truth", "--list")
     test_sets = [load_localisation_set(split, truth, proposals, data.videos, data.classes) for split in splits]
     found = _Findings()

@@ -94,9 +94,12 @@ def extract_features(
     fixed = fixed_num_frames(loaded)
     if fixed is not None and num_frames not in (None, fixed):
         raise ValueError(f"{model} takes clips of {fixed} frames; found num_frames={num_frames}.")
-    kind = sampling or own.sampling
-    stride = (frame_stride or own.frame_stride) if kind == "strided" else None
-    clips = ClipSampling(num_frames or own.num_frames, kind, stride, *views)
+    kind = own.sampling if sampling is None else sampling
+    stride = own.frame_stride if frame_stride is None else frame_stride
+    frames = own.num_frames if num_frames is None else num_frames
+    if frame_stride is not None and kind != "strided":
+        raise ValueError(f"frame_stride is for strided sampling; found {frame_stride} and {kind!r}.")
+    clips = ClipSampling(frames, kind, stride if kind == "strided" else None, *views)
     rows = Dataset.from_dict({"video": list(videos)})
     store = open_store(loaded, processor, clips, resources.cache)
     failures = encode_videos(
@@ -137,9 +140,14 @@ def write_features(table: VideoFeatureTable, path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: expected a name that ends with {' or '.join(FEATURE_FILES)}.")
     with written_whole(path) as file:
         if path.suffix == ".npz":
-            arrays = {"frame_embeds": table.frame_embeds, "video_embeds": table.video_embeds, "times": table.times}
             with file.open("wb") as output:
-                np.savez(output, names=np.array(table.names), **arrays)
+                np.savez(
+                    output,
+                    names=np.array(table.names),
+                    frame_embeds=table.frame_embeds,
+                    video_embeds=table.video_embeds,
+                    times=table.times,
+                )
         else:
             _as_dataset(table).to_parquet(str(file))
 

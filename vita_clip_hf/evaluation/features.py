@@ -91,13 +91,20 @@ class FeatureStore:
             videos: their identities, from [`identity_of`].
             features: `(N, V, ...)`.
             times: `(N, V, T)`.
+
+        Raises:
+            OSError: it cannot be written, as if the disk is full; nothing of it is left.
         """
         tensors = {field.name: getattr(features, field.name) for field in fields(features)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in {**tensors, _TIMES: times}.items()}
         metadata = {"format": "pt", "videos": json.dumps(list(videos)), "features": type(features).__name__}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        with written_whole(path) as file:
-            save_file(tensors, file, {**metadata, "checksum": _checksum(tensors, metadata["videos"])})
+        metadata["checksum"] = _checksum(tensors, metadata["videos"])
+        try:
+            with written_whole(path) as file:
+                save_file(tensors, file, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error})") from error
         self._shards.add(path)
         for row, video in enumerate(videos):
             self._places.setdefault(video, (path, row))
@@ -159,8 +166,10 @@ def model_fingerprint(model: VideoTextModel) -> str:
 
 def _settings_of(config: Any) -> dict[str, Any]:
     """What a configuration says about the computation: not where the model was, nor its classes."""
-    passing = ("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map")
-    passing += ("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
+    passing = {
+        *("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map"),
+        *("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint"),
+    }
     settings = config.to_dict()
     for half in ("text_config", "vision_config"):
         settings |= {f"{half}.{name}": value for name, value in settings.pop(half, {}).items()}
@@ -172,7 +181,8 @@ def _settings_of(config: Any) -> dict[str, Any]:
 
 
 def _features_class(name: str) -> type[VideoFeatures]:
-    known = {kind.__name__: kind for kind in (VideoFeatures, *VideoFeatures.__subclasses__())}
+    kinds: list[type[VideoFeatures]] = [VideoFeatures, *VideoFeatures.__subclasses__()]
+    known = {kind.__name__: kind for kind in kinds}
     return known[name]
 
 

@@ -39,7 +39,7 @@ class Part:
         num_classes: that were told apart; `None` where there are no classes.
         model: name of the model of this part.
         split, shots, seed, draw: which part it is; `None` where there is only one.
-        class_texts: "own", "templates" or "names": what stood for the classes.
+        class_texts: "own", "contexts", "templates" or "names": what stood for the classes.
     """
 
     name: str
@@ -183,7 +183,7 @@ class Report:
             The path of `report.json`, which is written last.
         """
         folder = Path(folder)
-        if self.predictions is not None:
+        if self.predictions:
             with written_whole(folder / PREDICTIONS_FILE) as file:
                 Dataset.from_list(self.predictions).to_parquet(file)
         index = eval_results_to_model_index(model_name=Path(self.name).name, eval_results=self.eval_results())

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Resources:
     How models are run.
 
     Args:
-        cache: folder of the feature cache, on a disk that all processes see.
+        cache: folder of the feature cache, on a disk that all processes see; by default in the Hub's home.
         batch_size: clips at once, in each process.
         num_workers: processes that read videos, beside each process.
         device: of the models; by default the accelerator's, else the first GPU, else the CPU.
@@ -37,7 +38,7 @@ class Resources:
         accelerator: shares the videos out to the processes that `accelerate launch` started.
     """
 
-    cache: str | os.PathLike = DEFAULT_CACHE
+    cache: str | os.PathLike = field(default_factory=lambda: DEFAULT_CACHE)
     batch_size: int = 16
     num_workers: int = 0
     device: str | None = None
@@ -56,8 +57,12 @@ class Resources:
 
     @property
     def place(self) -> torch.device:
-        """The device of the models."""
+        """The device of the models. Raises `ValueError` if it cannot be used."""
         if self.device is not None:
+            try:
+                torch.empty(0, device=self.device)
+            except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+                raise ValueError(f"The device {self.device!r} cannot be used here: {error}") from error
             return torch.device(self.device)
         if self.accelerator is not None:
             return self.accelerator.device
@@ -120,17 +125,20 @@ def plan_runs(model: str, protocol: Protocol) -> list[Run]:
     used = [name for name in PLACEHOLDERS if f"{{{name}}}" in model]
     for name in used:
         if not values[name]:
-            raise ValueError(f"{model}: the protocol {protocol.name} has no {name}s to put in for {{{name}}}.")
+            raise ValueError(f"{model}: the protocol {protocol.name} has nothing to put in for {{{name}}}.")
     if not used:
         return [Run(model)]
-    runs = [Run(model)]
-    for name in used:
-        runs = [
-            replace(run, model=run.model.replace(f"{{{name}}}", str(value)), **{name: value})
-            for run in runs
-            for value in values[name]
-        ]
-    return [replace(run, label=_label(run)) for run in runs]
+    chosen = [values[name] if name in used else (None,) for name in PLACEHOLDERS]
+    runs = [Run(model, shots=shots, seed=seed, draw=draw) for shots, seed, draw in product(*chosen)]
+    return [replace(run, model=_filled(run), label=_label(run)) for run in runs]
+
+
+def _filled(run: Run) -> str:
+    """The name with the run's numbers in place of the placeholders."""
+    name = run.model
+    for placeholder, value in zip(PLACEHOLDERS, (run.shots, run.seed, run.draw), strict=True):
+        name = name.replace(f"{{{placeholder}}}", str(value))
+    return name
 
 
 def _label(run: Run) -> str:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -82,7 +82,11 @@ def load_test_sets(
             f"{source} is one list, and the protocol {protocol.name} has the splits "
             f"{', '.join(split.name for split in chosen)}: give the folder of its lists, or --split for one of them."
         )
-    return [_load(split, source, Path(videos), classes) for split in chosen]
+    _check_different(chosen, source, classes)
+    test_sets = [_load(split, source, Path(videos), classes) for split in chosen]
+    if protocol.kind == "base_to_novel" and len(test_sets) > 1:
+        _check_disjoint(*test_sets)
+    return test_sets
 
 
 def choose_splits(protocol: Protocol, names: Sequence[str] | None) -> list[TestSplit]:
@@ -132,12 +136,34 @@ def checksum(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def _check_different(splits: Sequence[TestSplit], source: Path, classes: str | os.PathLike | None) -> None:
+    """Raises `ValueError` if two splits are the same videos and classes, as without the files of their classes."""
+    seen: dict[tuple, str] = {}
+    for split in splits:
+        key = (*find_list(source, split), _class_file(split, classes))
+        if key in seen:
+            raise ValueError(
+                f"{source}: the splits {seen[key]!r} and {split.name!r} would be the same videos; give the folder of "
+                f"the files of their classes ({split.classes or 'a file for each split'}) by --classes."
+            )
+        seen[key] = split.name
+
+
+def _check_disjoint(base: TestSet, novel: TestSet) -> None:
+    shared = sorted(set(base.class_names) & set(novel.class_names))
+    if shared:
+        raise ValueError(
+            f"Base and novel classes must differ, and both have {shared[0]!r} ({len(shared)} classes); found in "
+            f"{', '.join(map(str, (*base.sources, *novel.sources)))}."
+        )
+
+
 def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLike | None) -> TestSet:
     path, name_in_list = find_list(source, split)
     class_file = _class_file(split, classes)
     format = detect_format(path)
     root = None if format == "folder" else videos
-    filters = format not in ("list", "folder") and class_file is not None
+    filters = format != "list" and class_file is not None  # the ids of a list are those of its class file
     listing = read_listing(
         path,
         format=format,
@@ -146,22 +172,22 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
         root=root,
     )
     names = _names(class_file) if filters and class_file is not None else list(listing.class_names)
-    kept, num_other = _of_classes(listing, names) if filters else (list(listing.videos), 0)
+    kept, num_other = _of_classes(listing, names, format) if filters else (list(listing.videos), 0)
     there, missing = _split_by_existence(kept)
     if not there:
         where = f"the first of {len(missing)} is expected at {missing[0]}" if missing else "it lists no video"
         raise FileNotFoundError(f"{path}: none of its videos is there; {where}.")
-    rows = VideoListing(listing.source, names, there, listing.expected).to_dataset()
+    rows = replace(listing, class_names=names, videos=there).to_dataset()
     sources = (path,) if class_file is None else (path, class_file)
     return TestSet(split.name, rows, tuple(missing), num_other, sources, _differences(split, names, len(kept)))
 
 
-def _of_classes(listing: VideoListing, names: list[str]) -> tuple[list[ListedVideo], int]:
+def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[list[ListedVideo], int]:
     """The videos of some of the listing's classes, with their ids among `names`, and how many are of others."""
     ids = {name.lower(): number for number, name in enumerate(names)}
     words = [name.lower() for name in listing.class_names]
     lacking = sorted(set(ids) - set(words))
-    if lacking:
+    if lacking and format != "folder":  # a class without a folder is a candidate without videos
         raise ValueError(f"{listing.source} has no class {lacking[0]!r} ({len(lacking)} of {len(ids)} are missing).")
     kept = []
     for video in listing.videos:

@@ -22,7 +22,7 @@ LOCALISATION_METRICS = ("mean_average_precision",)
 _CHOICES = {
     "kind": KINDS,
     "view_average": ("probabilities", "logits"),
-    "class_texts": ("own", "templates"),
+    "class_texts": ("own", "contexts", "templates"),
     "template_average": ("embeddings", "probabilities", "logits"),
     "class_subset": ("all", "half"),
 }
@@ -67,7 +67,8 @@ class Protocol:
         num_frames, sampling, frame_stride, temporal_views, spatial_views: as in `FrameSampling` and `VideoViews`.
         view_average: whether the views' "probabilities" or "logits" are averaged.
         class_texts: "own" are the classes that the model has learned, if it has all of the list; else, and with
-            "templates" always, names in `templates`.
+            "templates" always, names in `templates`. "contexts" are, for classes that the model has not learned, the
+            contexts that it shares between classes around their names, if it has such (`text_prompt_scope="unified"`).
         templates: each with one `{}` for the name.
         names_alone: model types whose classes are names without a template, as these models were trained.
         template_average: whether the templates' "embeddings" (of length 1), "probabilities" or "logits" are averaged.
