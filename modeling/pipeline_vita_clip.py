@@ -1,6 +1,5 @@
 """The pipeline `zero-shot-video-classification`: names for what happens in videos, from labels given at the call."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
@@ -19,7 +18,7 @@ from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
 from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import CLASSES, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
-from .video_reading_vita_clip import VideoReader, is_video_source
+from .video_reading_vita_clip import VideoReader, end_of_last_frame, frames_shown, is_video_source
 
 # Sums of seconds are rounded: what differs by less than this is the same time.
 _SMALLEST_TIME = 1e-3
@@ -271,29 +270,24 @@ class _TimedFrames:
     """
 
     def __init__(self, video: Any, fps: float | None):
-        reader = VideoReader(video) if is_video_source(video) else None
-        self._reader: Any = reader
+        self._reader = reader = VideoReader(video) if is_video_source(video) else None
         self._frames = [video] if is_frame(video) else video
-        self._fps = fps
-        self._total = len(self._frames) if reader is None else reader.num_frames
-        if self._total == 0:
+        total = len(self._frames) if reader is None else reader.num_frames
+        if total == 0:
             raise ValueError("The video has no frames; expected at least 1.")
         if fps is not None:
-            self.duration = self._total / fps
-        elif reader is not None and (times := reader.frame_times) is not None:
-            last_frame = times[-1] - times[-2] if self._total > 1 else 1 / (reader.fps or 1)
-            self.duration = float(times[-1] + last_frame)
+            times = np.arange(total) / fps
+        elif reader is not None and reader.frame_times is not None:
+            times, fps = reader.frame_times, reader.fps
         else:
             name = "Frames in memory do" if reader is None else f"{reader.name} does"
             raise ValueError(f"{name} not say how many frames make a second, which windows need: give fps=...")
-        self.mean_time = self.duration / self._total
+        self._times, self.duration = times, end_of_last_frame(times, fps)
+        self.mean_time = self.duration / total
 
     def between(self, start: float, end: float) -> tuple[int, int]:
         """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
-        if self._fps is None:
-            return self._reader.frames_between(start, end)
-        first = min(int((start + _SMALLEST_TIME) * self._fps), self._total - 1)
-        return first, min(max(math.ceil((end - _SMALLEST_TIME) * self._fps), first + 1), self._total)
+        return frames_shown(self._times, start, end)
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""

@@ -166,12 +166,10 @@ class VideoReader:
         times = self.frame_times
         if times is None:
             raise VideoReadError(f"{self.name}: does not say when its frames are shown, which a part of it needs")
-        last_frame = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or 1)
-        if start >= times[-1] + last_frame:
-            raise VideoReadError(f"{self.name}: ends after {times[-1] + last_frame:.1f} s, before second {start:g}")
-        first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
-        stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
-        return first, max(stop, first + 1)
+        last = end_of_last_frame(times, self.fps)
+        if start >= last:
+            raise VideoReadError(f"{self.name}: ends after {last:.1f} s, before second {start:g}")
+        return frames_shown(times, start, end)
 
     @property
     def duration(self) -> float | None:
@@ -223,6 +221,21 @@ class VideoReader:
             row_of = {index: row for row, index in enumerate(wanted)}
             video = video[[row_of[index] for index in indices]]
         return video.permute(0, 3, 1, 2)
+
+
+# ---- time ----
+
+
+def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]:
+    """Of frames shown from `times` on, in seconds: the first on the screen from `start` to `end`, and the next one."""
+    first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
+    stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
+    return first, max(stop, first + 1)
+
+
+def end_of_last_frame(times: np.ndarray, fps: float | None) -> float:
+    """Seconds: the last frame takes as long as the one before it, a single one the time that `fps` gives it."""
+    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / (fps or 1)))
 
 
 # ---- decord, in another process ----

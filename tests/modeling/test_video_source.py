@@ -312,7 +312,7 @@ def test_limits_are_raised_by_the_environment(server, monkeypatch):
     assert DownloadLimits.from_environment() == DownloadLimits(num_bytes=1_000_000, seconds=7)
     for value in ("0", "-1", "2 GB", "1e999", "nan"):
         monkeypatch.setenv("VITA_CLIP_DOWNLOAD_SECONDS", value)
-        with pytest.raises(ValueError, match=r"VITA_CLIP_DOWNLOAD_SECONDS is '.*', expected a number above 0"):
+        with pytest.raises(ValueError, match=r"VITA_CLIP_DOWNLOAD_SECONDS is '.*', expected a whole number above 0"):
             DownloadLimits.from_environment()
 
 
