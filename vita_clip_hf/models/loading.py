@@ -1,14 +1,13 @@
 """A model under evaluation by its name: Vita-CLIP, Efficient-Prompt, X-CLIP, or any CLIP, averaged over frames."""
 
-import json
 import os
 from typing import Any
 
 import torch
-from transformers import CLIPModel, PreTrainedConfig, XCLIPModel
+from transformers import CLIPModel, XCLIPModel
 
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
-from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.configuration_vita_clip import VitaClipConfig, read_config_fields
 from ..modeling.modeling_efficient_prompt import EfficientPromptModel
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
@@ -36,7 +35,7 @@ def load_model(
     revision: str | None = None,
 ) -> tuple[VideoTextModel, VitaClipProcessor]:
     """
-    Loads a checkpoint and its processor for evaluation.
+    Loads a checkpoint and its processor, for evaluation and prediction.
 
     Args:
         name: a folder or a Hub id: an adapter or full checkpoint of Vita-CLIP or Efficient-Prompt, a CLIP (OpenCLIP's
@@ -51,21 +50,19 @@ def load_model(
 
     Raises:
         OSError: there is no such checkpoint, or a file of it is missing.
-        ValueError: it is of another kind of model.
+        ValueError: it is of another kind of model, or damaged.
     """
     place = _existing(name)
     settings: dict[str, Any] = {} if revision is None else {"revision": revision}
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(place, **settings)
-    except json.JSONDecodeError as error:
-        raise OSError(f"{name}: its config.json is not JSON: {error}") from error
-    kind = config.get("model_type")
-    if kind not in LOADERS:
+    kind = read_config_fields(place, **settings).get("model_type")
+    if not isinstance(kind, str) or kind not in LOADERS:
         raise ValueError(f"{name} is a model of the type {kind!r}; expected one of {', '.join(map(repr, LOADERS))}.")
     try:
         processor = VitaClipProcessor.from_pretrained(place, **settings)
     except OSError as error:
-        raise OSError(f"{name} has a model but no whole processor: {error}") from error
+        raise OSError(
+            f"{name} has a model but no whole processor; write one into it by processor.save_pretrained(...): {error}"
+        ) from error
     wrapper, model_class = LOADERS[kind]
     loaded = model_class.from_pretrained(place, dtype=dtype, **settings).eval().to(device or "cpu")
     model = wrapper(loaded, processor.tokenizer)
