@@ -13,8 +13,8 @@ from transformers import PreTrainedConfig
 from transformers.initialization import no_init_weights
 
 from .adapter_file_vita_clip import ADAPTER_FILE, LoadedBase, is_learned, is_prompt, places_of_prompts
-from .checkpoint_vita_clip import HUB_ARGUMENTS, find_file, load_adapter_weights
-from .configuration_vita_clip import PromptedClipConfig, stored_name
+from .checkpoint_vita_clip import HUB_ARGUMENTS, load_adapter_weights
+from .configuration_vita_clip import PromptedClipConfig, find_file, stored_name
 
 DEFAULT_ADAPTER = "default"
 CONFIG_FIELDS = (

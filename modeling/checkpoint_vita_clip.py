@@ -8,7 +8,6 @@ beside an untouched CLIP.
 
 import copy
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import CLIPConfig, PreTrainedConfig
-from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, extract_commit_hash, logging
 
 from .adapter_file_vita_clip import (
     ADAPTER_FILE,
@@ -38,6 +37,7 @@ from .adapter_file_vita_clip import (
 from .configuration_vita_clip import (
     PromptedClipConfig,
     check_class_names,
+    find_file,
     labels_of,
     read_config_fields,
     stored_name,
@@ -61,7 +61,6 @@ STALE_FILES = (
     *("adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*"),
 )
 LOGIT_SCALE = "logit_scale"
-COMMIT_IN_CACHE = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 Loaded = tuple[Any, dict]  # a model, and transformers' report of missing and unexpected tensors
 Load = Callable[..., Loaded]
@@ -136,15 +135,17 @@ class _Loading:
         self, path: str, hub: dict[str, Any], config: PromptedClipConfig, whole: bool, adapter: str | None = None
     ) -> Loaded:
         """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
-        shapes = stored_shapes(path, self.variant, hub)
-        expected = expected_shapes(self.cls, config, shapes, path)
+        source = path if path == self.path else f"{self.path} on {path}"
+        is_quantized = getattr(config, "quantization_config", None) is not None
+        shapes = stored_shapes(path, self.variant, hub, is_quantized)
+        expected = expected_shapes(self.cls, config, shapes, source)
         if adapter is not None:
             prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
             check_same_shapes(prompts, adapter_shapes(adapter), adapter)
         needed = [name for name in expected if whole or name == LOGIT_SCALE or not is_prompt(name)]
         needed = [name for name in needed if name in shapes or not self.allow_missing]
         found = {name: shapes[name] for name in needed if name in shapes}
-        check_same_shapes({name: expected[name] for name in needed}, found, path, "a whole model")
+        check_same_shapes({name: expected[name] for name in needed}, found, source, "a whole model")
         model, info = self.load_weights(path, **hub)
         check_finite(model.state_dict(), path)
         if not whole:
@@ -204,27 +205,29 @@ def _load_adapter(load: _Loading, adapter: str, config: PromptedClipConfig) -> L
     """The base that an adapter names, and then the prompts in its file."""
     if not config.base_model_name_or_path:
         raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
-    base = locate_base(config.base_model_name_or_path, relative_to=Path(adapter).parent)
     hub = _hub_of_base(config, load.hub)
-    _check_is_base(load.path, base, config, hub)
+    base = _base_of(load.path, Path(adapter).parent, config, hub)
     model, info = load(base, hub, config, whole=False, adapter=adapter)
     model.loaded_base = load_adapter_weights(model, adapter, config.base_model_fingerprint)
     return model, info
 
 
-def _check_is_base(adapter: str, base: str, config: PromptedClipConfig, hub: dict[str, Any]) -> None:
+def _base_of(adapter: str, folder: Path, config: PromptedClipConfig, hub: dict[str, Any]) -> str:
     """
-    Raises `OSError` if the base of an adapter is not found, and `ValueError` if it is no CLIP, such as an adapter that
-    names another one, or itself.
+    The Hub id or folder of an adapter's base. Raises `OSError` if it is not found, and `ValueError` if it is no CLIP,
+    such as an adapter that names another one, or itself.
     """
     named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
     remedy = "Give the place of its base by base_model_name_or_path=..."
     try:
+        base = locate_base(config.base_model_name_or_path, relative_to=folder)
         model_type = read_config_fields(base, **hub).get("model_type")
-    except OSError as error:
-        raise OSError(f"{named} was not found. {remedy}") from error
+    except (OSError, ValueError) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{named} was not found or is damaged: {' '.join(str(error).split())} {remedy}") from error
     if model_type not in (CLIPConfig.model_type, config.model_type) or find_file(base, ADAPTER_FILE, hub):
         raise ValueError(f"{named} is an adapter itself or of another type ({model_type}); expected a CLIP. {remedy}")
+    return base
 
 
 def load_adapter_weights(model: Any, path: str | os.PathLike, expected_base: str | None = None) -> LoadedBase:
@@ -305,11 +308,6 @@ def load_tokenizer(config: PromptedClipConfig, hub: dict[str, Any] | None = None
     return load_tokenizer_of(base, **_hub_of_base(config, hub))
 
 
-def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
-    """The path of a file of a folder or Hub repository, `None` if it has none."""
-    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
-
-
 def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, Any]:
     """How to reach the base, a repository of its own, at the revision that the prompts were trained on."""
     shared = {key: value for key, value in hub.items() if key not in ("revision", "subfolder")}
@@ -319,8 +317,7 @@ def _hub_of_base(config: PromptedClipConfig, hub: dict[str, Any]) -> dict[str, A
 def _commit_of(name_or_path: str, hub: dict[str, Any]) -> str | None:
     """The commit of a Hub repository that `revision` meant when its configuration was read; `None` for a folder."""
     path = None if os.path.isdir(name_or_path) else find_file(name_or_path, CONFIG_NAME, hub)
-    found = COMMIT_IN_CACHE.search(path or "")
-    return found[1] if found else None
+    return extract_commit_hash(path, None)
 
 
 def _requested_labels(kwargs: dict[str, Any]) -> Labels:
@@ -435,7 +432,10 @@ def save_adapter(
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     name_code(config)
-    _without_quantization(config).save_pretrained(folder)
+    as_stored = copy.deepcopy(config)
+    if hasattr(as_stored, "quantization_config"):  # an adapter is loaded on a base in any precision
+        del as_stored.quantization_config
+    as_stored.save_pretrained(folder)
     write_adapter(folder / ADAPTER_FILE, prompts, config.base_model_fingerprint, dtype)
     copy_code(folder, config.model_type)
 
@@ -463,15 +463,6 @@ def _fingerprint_to_save(model: Any, tensors: dict[str, torch.Tensor]) -> str | 
         "merge_and_unload() or resize_token_embeddings(). An adapter holds the prompts alone, without this change: "
         "save with adapter_only=False."
     )
-
-
-def _without_quantization(config: PromptedClipConfig) -> PromptedClipConfig:
-    """The configuration of an adapter, which is loaded on a base in any precision."""
-    if getattr(config, "quantization_config", None) is None:
-        return config
-    config = copy.deepcopy(config)
-    del config.quantization_config
-    return config
 
 
 def _save_full(model: Any, save_weights: Callable[..., None], folder: Path, state_dict: Any, kwargs: dict) -> None:

@@ -6,7 +6,7 @@ ECCV 2022): CLIP's own configuration, the learned vectors around class names and
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from .configuration_vita_clip import PromptedClipConfig, delegated, require_positive, sub_config_spec
+from .configuration_vita_clip import PromptedClipConfig, require_positive, sub_config_spec
 
 MOST_TEMPORAL_LAYERS = 64
 
@@ -76,8 +76,6 @@ class EfficientPromptConfig(PromptedClipConfig):
     num_temporal_layers: int = 1
     num_temporal_heads: int = 8
 
-    prefix_length = delegated("text_config", "prefix_length")
-    suffix_length = delegated("text_config", "suffix_length")
     text_prompt_length = property(lambda self: self.text_config.text_prompt_length)
     text_prompt_scope = property(lambda self: self.text_config.text_prompt_scope)
     text_prompt_init = property(lambda self: self.text_config.text_prompt_init)

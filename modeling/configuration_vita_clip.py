@@ -1,9 +1,11 @@
 """Configuration of Vita-CLIP (Wasim et al., CVPR 2023): CLIP's own configuration plus one switch for every prompt."""
 
+import copy
 import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +31,14 @@ SIZES = (
     *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
 )
 LARGEST_SIZE = 2**31 - 1
+HALVES = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
+# Files that are read whole, whatever they hold; in memory JSON may take twenty times its size.
+READ_WHOLE = re.compile(
+    r"((.*_)?config|tokenizer.*|special_tokens_map|added_tokens|vocab|.*\.index)\.json|(merges|vocab)\.txt|.*\.jinja"
+)
+MOST_BYTES_OF_SETTINGS = 2**25
 
 
 # ---- what stands in a file ----
@@ -48,7 +56,32 @@ def errors_naming(source: str | os.PathLike) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{source} cannot be used: {reason:.400} ({type(error).__name__})") from error
+        if type(error) is ValueError and str(error) == reason and str(source) in reason:
+            raise
+        kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
+        raise ValueError(f"{source} cannot be used: {reason:.400}{kind}") from error
+
+
+def check_small_files(name_or_path: str | os.PathLike) -> None:
+    """
+    Checks the files of a folder that are read whole: settings, and the words of a tokenizer. Of a Hub repository none
+    is looked at.
+
+    Raises:
+        OSError: one is a link that leads nowhere.
+        ValueError: one is no file, such as a device that never ends, or has more than `MOST_BYTES_OF_SETTINGS` bytes.
+    """
+    names = os.listdir(name_or_path) if os.path.isdir(name_or_path) else ()
+    for path in (Path(name_or_path, name) for name in sorted(names) if READ_WHOLE.fullmatch(name)):
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES_OF_SETTINGS:
+            kind = f"has {size:,} bytes" if path.is_file() else "is a folder, a device or a pipe"
+            raise ValueError(f"{path} {kind}; expected a file of at most {MOST_BYTES_OF_SETTINGS:,} bytes.")
+
+
+def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
+    """The path of a file of a folder or Hub repository, `None` if it has none."""
+    return cached_file(name_or_path, file_name, _raise_exceptions_for_missing_entries=False, **hub)
 
 
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
@@ -57,18 +90,17 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
 
     Raises:
         OSError: there is none.
-        ValueError: it is damaged, or names a field twice.
+        ValueError: it is damaged or too large, or names a field twice.
     """
+    check_small_files(name_or_path)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in fields:
-                raise ValueError(f"the field {name!r} stands in it twice")
-            fields[name] = value
-        return fields
+        name, times = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+        if times > 1:
+            raise ValueError(f"the field {name!r} stands in it twice")
+        return dict(pairs)
 
-    path = cached_file(name_or_path, CONFIG_NAME, _raise_exceptions_for_missing_entries=False, **hub)
+    path = find_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
         raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
     with errors_naming(path):
@@ -92,30 +124,18 @@ def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
             if isinstance(value, (str, dict)):
                 logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
             continue
-        if name in ("text_config", "vision_config", "text_config_dict", "vision_config_dict"):
-            _require_type(field, value, dict, "an object")
-            value = value and checked_fields(value, f"{field}.")
-        elif name in SIZES and value is not None:
-            _check_size(field, value)
-        elif isinstance(value, float) and not math.isfinite(value):
+        if name in (*HALVES, "id2label", "label2id") and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{field} must be an object, found {value!r:.100}.")
+        if name in SIZES and value is not None:
+            sizes = value if isinstance(value, (list, tuple)) else [value]
+            if not all(type(size) is int and 1 <= size <= LARGEST_SIZE for size in sizes):
+                raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field} must be a finite number, found {value}.")
-        elif name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
+        if name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
             raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
-        elif name in ("id2label", "label2id"):
-            _require_type(field, value, dict, "an object")
-        checked[name] = value
+        checked[name] = checked_fields(value, f"{field}.") if value and name in HALVES else value
     return checked
-
-
-def _check_size(field: str, value: Any) -> None:
-    for size in value if isinstance(value, (list, tuple)) else [value]:
-        if type(size) is not int or not 1 <= size <= LARGEST_SIZE:
-            raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
-
-
-def _require_type(field: str, value: Any, kind: type, words: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ValueError(f"{field} must be {words}, found {value!r:.100}.")
 
 
 def _is_reserved(attribute: Any) -> bool:
@@ -136,25 +156,36 @@ class ChecksStoredFields:
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
         """As in transformers; a CLIP checkpoint's configuration counts as ours without a warning."""
+        check_small_files(pretrained_model_name_or_path)
         with errors_naming(f"{pretrained_model_name_or_path}: its {CONFIG_NAME}"):
             fields, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)  # type: ignore[misc]
+            fields = cls._as_ours(fields)
+            if issubclass(cls, PromptedClipConfig):
+                cls.from_dict(copy.deepcopy(fields))  # without arguments: what is wrong here stands in the file
+        return fields, kwargs
+
+    @classmethod
+    def _as_ours(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get("model_type") != CLIPConfig.model_type:
-            return fields, kwargs
+            return fields
         whole = cls if issubclass(cls, PromptedClipConfig) else VitaClipConfig
         halves = {
             name: {**fields[name], "model_type": half.model_type}
             for name, half in whole.sub_configs.items()
             if isinstance(fields.get(name), dict)
         }
-        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}, kwargs
+        return {**fields, **halves, "model_type": whole.model_type, "architectures": None}
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in transformers; fields of a wrong type are a `ValueError`, and labels that contradict each other."""
-        fields = checked_fields(config_dict)
-        reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
-        if reserved is not None:
-            raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
+        place = kwargs.get("name_or_path")  # of Auto classes
+        source = f"{place}: its {CONFIG_NAME}" if place else "The configuration"
+        with errors_naming(source):
+            fields = checked_fields(config_dict)
+            reserved = next((name for name in fields if _is_reserved(getattr(cls, name, None))), None)
+            if reserved is not None:
+                raise ValueError(f"{CONFIG_NAME} holds {reserved!r}, which is no field of a configuration.")
         given = {name: kwargs.pop(name) for name in ("id2label", "label2id") if kwargs.get(name) is not None}
         if given:
             labels = labels_of(**given, num_labels=kwargs.pop("num_labels", None))
@@ -165,7 +196,7 @@ class ChecksStoredFields:
             fields |= {"id2label": dict(enumerate(labels)), "label2id": None}
         if kwargs.get("base_model_name_or_path"):
             kwargs["base_model_name_or_path"] = stored_name(kwargs["base_model_name_or_path"])
-        with errors_naming("The configuration"):
+        with errors_naming(source):
             return super().from_dict(fields, **kwargs)  # type: ignore[misc]
 
 
@@ -224,13 +255,10 @@ class VitaClipVisionConfig(ChecksStoredFields, CLIPVisionConfig):
 
     def check_visual_prompts(self) -> None:
         """Raises `ValueError` for a field outside its range; checked at construction and when a model is built."""
-        require_positive(self, "num_frames")
+        require_positive(self, "num_frames", "cls_projection_rank", "summary_attention_dim")
         if self.use_global_prompts:
             require_positive(self, "num_global_prompts")
         require_choice(self, "local_prompt_condition", ("projection", "class_token"))
-        for field in ("cls_projection_rank", "summary_attention_dim"):
-            if getattr(self, field) is not None:
-                require_positive(self, field)
         if self.summary_attention_dim is not None and self.summary_attention_dim % self.summary_attention_heads:
             raise ValueError(
                 f"summary_attention_dim={self.summary_attention_dim} is not a multiple of the "
@@ -309,7 +337,7 @@ def sub_config_spec(config_class: type) -> Any:
     return config_class if wrap is None else wrap(config_class=config_class)
 
 
-def delegated(sub_config: str, field: str) -> property:
+def _delegated(sub_config: str, field: str) -> property:
     """A property of the whole configuration that reads and writes `field` of one of its two halves."""
 
     def read(self: "PromptedClipConfig") -> Any:
@@ -342,7 +370,8 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     """
 
     method: ClassVar[str] = "prompted CLIP"
-    # The fields that say which prompts there are, and those of them that switch every prompt off.
+    # The fields that say which prompts there are, and those of them that switch every prompt off. Fields of a half are
+    # read and written here too.
     prompt_fields: ClassVar[tuple[str, ...]] = ()
     no_prompts: ClassVar[dict[str, Any]] = {}
     # What stands behind a class name in its text.
@@ -352,6 +381,12 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
+
+    def __init_subclass__(cls, **kwargs):
+        for sub_config, half_class in cls.sub_configs.items():
+            for field in set(cls.prompt_fields) & set(half_class.__annotations__):
+                setattr(cls, field, _delegated(sub_config, field))
+        super().__init_subclass__(**kwargs)
 
     def __post_init__(self, **kwargs):
         if not __name__.startswith("transformers_modules."):
@@ -393,11 +428,7 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
             raise ValueError(
                 f"label_token_ids has {len(self.label_token_ids)} entries but id2label has {self.num_labels} labels."
             )
-        self.check_token_ids(self.label_token_ids or [])
-
-    def check_token_ids(self, texts: list[list[int]]) -> None:
-        """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
-        check_token_ids(texts, self.text_config.vocab_size)
+        check_token_ids(self.label_token_ids or [], self.text_config.vocab_size)
 
     def check_prompts(self) -> None:
         """Raises `ValueError` for a field of a prompt outside its range."""
@@ -487,21 +518,6 @@ class VitaClipConfig(PromptedClipConfig):
     prompt_fields = PROMPT_FIELDS
     no_prompts = NO_PROMPTS
 
-    num_frames = delegated("vision_config", "num_frames")
-    use_temporal_embedding = delegated("vision_config", "use_temporal_embedding")
-    use_summary_token = delegated("vision_config", "use_summary_token")
-    use_global_prompts = delegated("vision_config", "use_global_prompts")
-    num_global_prompts = delegated("vision_config", "num_global_prompts")
-    use_local_prompts = delegated("vision_config", "use_local_prompts")
-    local_prompt_condition = delegated("vision_config", "local_prompt_condition")
-    train_cls_projection = delegated("vision_config", "train_cls_projection")
-    cls_projection_rank = delegated("vision_config", "cls_projection_rank")
-    summary_attention_dim = delegated("vision_config", "summary_attention_dim")
-    text_prompt_length = delegated("text_config", "text_prompt_length")
-    text_prompt_scope = delegated("text_config", "text_prompt_scope")
-    text_prompt_position = delegated("text_config", "text_prompt_position")
-    text_prompt_init = delegated("text_config", "text_prompt_init")
-
     def check_prompts(self) -> None:
         """Checks both halves; `from_pretrained(..., field=value)` sets fields after they were constructed."""
         self.vision_config.check_visual_prompts()
@@ -520,15 +536,16 @@ def check_label_names(labels: list[str]) -> None:
     empty = [index for index, name in enumerate(labels) if not isinstance(name, str) or not name.strip()]
     if empty:
         raise ValueError(f"Labels must be non-empty names; found {labels[empty[0]]!r} at position {empty[0]}.")
-    seen: set[str] = set()
-    duplicates = [name for name in labels if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    if duplicates:
-        raise ValueError(f"Labels must be distinct; found {duplicates[0]!r} more than once.")
+    most_common, times = Counter(labels).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"Labels must be distinct; found {most_common!r} more than once.")
 
 
-def require_positive(config: Any, field: str) -> None:
-    if getattr(config, field) < 1:
-        raise ValueError(f"{field} must be at least 1, found {getattr(config, field)}.")
+def require_positive(config: Any, *fields: str) -> None:
+    for field in fields:
+        value = getattr(config, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{field} must be at least 1, found {value}.")
 
 
 def require_choice(config: Any, field: str, choices: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from .configuration_vita_clip import check_class_names, check_token_ids, errors_naming
+from .configuration_vita_clip import check_class_names, check_small_files, check_token_ids, errors_naming
 from .layers_vita_clip import PROMPT_STD
 
 VIDEO_TEMPLATES = (
@@ -34,6 +34,7 @@ def load_tokenizer_of(name_or_path: Any, **kwargs: Any) -> PreTrainedTokenizerBa
         ValueError: it is damaged.
     """
     files = "tokenizer.json, or vocab.json and merges.txt"
+    check_small_files(name_or_path)
     with errors_naming(f"The tokenizer of {name_or_path}"):
         try:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)

@@ -18,7 +18,7 @@ from transformers.utils.generic import can_return_tuple
 from .adapter_file_vita_clip import PROMPT_PATTERNS, PROMPTS, PromptPart, has_quantized_base, is_learned, is_prompt
 from .adapters_vita_clip import SwitchesAdapters
 from .checkpoint_vita_clip import load_model, load_tokenizer, resample_prompts, save_model
-from .configuration_vita_clip import VitaClipConfig, check_class_names
+from .configuration_vita_clip import VitaClipConfig, check_class_names, check_token_ids
 from .labels_vita_clip import carry_over_contexts, contexts_from_words, tokenize_labels
 from .layers_vita_clip import VitaClipPreTrainedModel, in_graph
 from .quantization_vita_clip import modules_of_prompts
@@ -416,7 +416,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
         context_words = context_words or (None if has_contexts else self.config.text_prompt_init)
         tokenizer = tokenizer or load_tokenizer(self.config)
         token_ids = tokenize_labels(tokenizer, labels, self.config.label_ending)
-        self.config.check_token_ids(token_ids)
+        check_token_ids(token_ids, self.config.text_config.vocab_size)
         new = type(self.class_prompts)(self.config.text_config, token_ids, labels)
         if new.num_contexts_rows:
             start = contexts_from_words(self, tokenizer, context_words) if context_words else None

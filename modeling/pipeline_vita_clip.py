@@ -1,6 +1,5 @@
 """The pipeline `zero-shot-video-classification`: names for what happens in videos, from labels given at the call."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
@@ -17,9 +16,9 @@ from transformers.video_utils import VideoMetadata
 from .configuration_vita_clip import check_label_names
 from .labels_vita_clip import check_templates, embed_labels, templates_of
 from .modeling_vita_clip import average_views
-from .remote_code_vita_clip import AUTO_MAPS, name_code
+from .remote_code_vita_clip import CLASSES, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
-from .video_reading_vita_clip import VideoReader, is_video_source
+from .video_reading_vita_clip import VideoReader, end_of_last_frame, frames_shown, is_video_source
 
 # Sums of seconds are rounded: what differs by less than this, or by a quarter of a frame or window, is the same time.
 _SMALLEST_TIME = 1e-3
@@ -55,9 +54,9 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         hypothesis_template: str | Sequence[str] | None = None,
         **kwargs: Any,
     ):
-        if model.config.model_type not in AUTO_MAPS:
+        if model.config.model_type not in CLASSES:
             raise ValueError(
-                f"This pipeline runs models of the types {', '.join(map(repr, AUTO_MAPS))}; {type(model).__name__} is "
+                f"This pipeline runs models of the types {', '.join(map(repr, CLASSES))}; {type(model).__name__} is "
                 f"of the type {model.config.model_type!r}."
             )
         self._labels = _labels_of(candidate_labels)
@@ -179,12 +178,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
         fps: float | None = None,
-        num_frames: int | None = None,
-        frame_sampling_rate: int | None = None,
-        videos_kwargs: dict[str, Any] | None = None,
+        **reading: Any,
     ) -> Iterator[dict[str, Any]]:
         """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
-        settings = _video_settings(num_frames, frame_sampling_rate, videos_kwargs or {})
+        settings = _video_settings(**reading)
         if window_seconds is None:
             for name, value in (("stride_seconds", stride_seconds), ("fps", fps)):
                 if value is not None:
@@ -276,30 +273,24 @@ class _TimedFrames:
     """
 
     def __init__(self, video: Any, fps: float | None):
-        reader = VideoReader(video) if is_video_source(video) else None
-        self._reader: Any = reader
+        self._reader = reader = VideoReader(video) if is_video_source(video) else None
         self._frames = [video] if is_frame(video) else video
-        self._fps = fps
-        self._total = len(self._frames) if reader is None else reader.num_frames
-        if self._total == 0:
+        total = len(self._frames) if reader is None else reader.num_frames
+        if total == 0:
             raise ValueError("The video has no frames; expected at least 1.")
         if fps is not None:
-            self.duration = self._total / fps
-        elif reader is not None and (times := reader.frame_times) is not None:
-            last_frame = times[-1] - times[-2] if self._total > 1 else 1 / (reader.fps or 1)
-            self.duration = float(times[-1] + last_frame)
+            times = np.arange(total) / fps
+        elif reader is not None and reader.frame_times is not None:
+            times, fps = reader.frame_times, reader.fps
         else:
             name = "Frames in memory do" if reader is None else f"{reader.name} does"
             raise ValueError(f"{name} not say how many frames make a second, which windows need: give fps=...")
-        self.mean_time = self.duration / self._total
+        self._times, self.duration = times, end_of_last_frame(times, fps)
+        self.mean_time = self.duration / total
 
     def between(self, start: float, end: float) -> tuple[int, int]:
         """The frames that are on the screen from second `start` to `end`: the first, and the one after the last."""
-        if self._fps is None:
-            return self._reader.frames_between(start, end)
-        slack = min(_SMALLEST_TIME, 0.25 / self._fps)
-        first = min(int((start + slack) * self._fps), self._total - 1)
-        return first, min(max(math.ceil((end - slack) * self._fps), first + 1), self._total)
+        return frames_shown(self._times, start, end)
 
     def read(self, clips: list[list[int]]) -> list[Any]:
         """The frames with these indices, for each clip."""
@@ -352,16 +343,17 @@ def _checked_templates(hypothesis_template: str | Sequence[str]) -> tuple[str, .
 
 
 def _video_settings(
-    num_frames: int | None, frame_sampling_rate: int | None, videos_kwargs: dict[str, Any]
+    num_frames: int | None = None, frame_sampling_rate: int | None = None, videos_kwargs: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The video processor's settings from the pipeline's arguments, of which none may contradict another."""
     settings: dict[str, Any] = {} if num_frames is None else {"num_frames": num_frames}
     if frame_sampling_rate is not None:
         settings |= {"sampling": "strided", "frame_stride": frame_sampling_rate}
+    given = videos_kwargs or {}
     for name, value in settings.items():
-        if videos_kwargs.get(name, value) != value:
-            raise ValueError(f"videos_kwargs has {name}={videos_kwargs[name]!r}, and beside it stands {value!r}.")
-    return videos_kwargs | settings
+        if given.get(name, value) != value:
+            raise ValueError(f"videos_kwargs has {name}={given[name]!r}, and beside it stands {value!r}.")
+    return given | settings
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs
 
-from .configuration_vita_clip import errors_naming
+from .configuration_vita_clip import check_small_files, errors_naming
 from .labels_vita_clip import load_tokenizer_of
 from .remote_code_vita_clip import locate_base
 from .video_processing_vita_clip import VitaClipVideoProcessor, as_video_batch, check_names
@@ -79,6 +79,7 @@ class VitaClipProcessor(ProcessorMixin):
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """As in transformers, also from `package://name/folder`; a tokenizer without words is an `OSError`."""
         name = locate_base(pretrained_model_name_or_path)
+        check_small_files(name)
         with errors_naming(f"The processor of {name}"):
             return super().from_pretrained(name, **kwargs)
 

@@ -25,26 +25,8 @@ BASE_IN_PACKAGE = "package://"
 OWN_PACKAGE = "vita_clip_hf"
 # A distribution says by an entry point of this group, whose name is that of its package, that bases lie in it.
 PACKAGES_WITH_BASES = "vita_clip_hf.bases"
-PROCESSORS = {
-    "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
-    "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
-}
-AUTO_MAPS = {
-    "vita_clip": {
-        "AutoConfig": "configuration_vita_clip.VitaClipConfig",
-        "AutoModel": "modeling_vita_clip.VitaClipModel",
-        "AutoModelForVideoClassification": "modeling_vita_clip.VitaClipForVideoClassification",
-        "AutoModelForZeroShotImageClassification": "modeling_vita_clip.VitaClipModel",
-        **PROCESSORS,
-    },
-    "efficient_prompt": {
-        "AutoConfig": "configuration_efficient_prompt.EfficientPromptConfig",
-        "AutoModel": "modeling_efficient_prompt.EfficientPromptModel",
-        "AutoModelForVideoClassification": "modeling_efficient_prompt.EfficientPromptForVideoClassification",
-        "AutoModelForZeroShotImageClassification": "modeling_efficient_prompt.EfficientPromptModel",
-        **PROCESSORS,
-    },
-}
+# The beginning of the classes' names, by the type of model.
+CLASSES = {"vita_clip": "VitaClip", "efficient_prompt": "EfficientPrompt"}
 # The files that run a model of each type.
 CODE_PATTERNS = {
     "vita_clip": ("*_vita_clip.py",),
@@ -61,7 +43,15 @@ CUSTOM_PIPELINES = {
 
 def name_code(config: PromptedClipConfig) -> None:
     """Writes into the configuration which classes of the files beside it transformers is to load."""
-    config.auto_map = dict(AUTO_MAPS[config.model_type])
+    kind, name = config.model_type, CLASSES[config.model_type]
+    config.auto_map = {
+        "AutoConfig": f"configuration_{kind}.{name}Config",
+        "AutoModel": f"modeling_{kind}.{name}Model",
+        "AutoModelForVideoClassification": f"modeling_{kind}.{name}ForVideoClassification",
+        "AutoModelForZeroShotImageClassification": f"modeling_{kind}.{name}Model",
+        "AutoProcessor": "processing_vita_clip.VitaClipProcessor",
+        "AutoVideoProcessor": "video_processing_vita_clip.VitaClipVideoProcessor",
+    }
     config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)  # transformers' pipeline() changes what it finds
 
 

@@ -12,26 +12,25 @@ from typing import Any
 
 import torch
 from transformers.activations import ACT2FN
-from transformers.utils import (
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
-    WEIGHTS_INDEX_NAME,
-    WEIGHTS_NAME,
-    cached_file,
-)
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from transformers.utils.hub import get_checkpoint_shard_files
 
 from .adapter_file_vita_clip import opened, shapes_of
-from .configuration_vita_clip import PromptedClipConfig, errors_naming
+from .configuration_vita_clip import PromptedClipConfig, errors_naming, find_file
 
 # Weights do not shrink when they are compressed; more than this beyond the file's own size is made to fill memory.
 MOST_BYTES_BEYOND_FILE = 2**30
 PREFIX = re.compile(r"^(vita_clip|clip)\.")
 
+# Names of types in `safetensors` and in torch.
+FLOATS = ("F32", "F16", "BF16", "F64", "float32", "float16", "bfloat16", "float64")
+
 Shapes = dict[str, tuple[int, ...]]
 
 
-def stored_shapes(name_or_path: str | os.PathLike, variant: str | None, hub: dict[str, Any]) -> Shapes:
+def stored_shapes(
+    name_or_path: str | os.PathLike, variant: str | None, hub: dict[str, Any], is_quantized: bool = False
+) -> Shapes:
     """
     The shapes of the weights of a folder or Hub repository by their names, of the files that transformers loads.
 
@@ -39,30 +38,33 @@ def stored_shapes(name_or_path: str | os.PathLike, variant: str | None, hub: dic
         name_or_path: a Hub id or a folder.
         variant: part of the files' names, as for `from_pretrained`.
         hub: how to reach the Hub.
+        is_quantized: whether weights may be of other types than `FLOATS`.
 
     Raises:
         OSError: there are no weights, or a part of them is missing.
-        ValueError: a file is damaged.
+        ValueError: a file is damaged, or holds weights that are no floats.
     """
     for whole in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME):
         name = whole if variant is None else whole.replace(".", f".{variant}.", 1)
-        path = cached_file(name_or_path, name, _raise_exceptions_for_missing_entries=False, **hub)
+        path = find_file(name_or_path, name, hub)
         if path is not None:
             break
     else:
         raise OSError(f"{name_or_path} has no weights; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}.")
     if not name.endswith(".json"):
-        return shapes_in(path)
+        return shapes_in(path, is_quantized)
     with errors_naming(path):
         shards, _ = get_checkpoint_shard_files(name_or_path, path, **hub)
-    return {name: shape for shard in shards for name, shape in shapes_in(shard).items()}
+    return {name: shape for shard in shards for name, shape in shapes_in(shard, is_quantized).items()}
 
 
-def shapes_in(path: str | os.PathLike) -> Shapes:
+def shapes_in(path: str | os.PathLike, is_quantized: bool = False) -> Shapes:
     """The shapes of the tensors in a file of `safetensors`, or of `torch.save`, by their names."""
     if str(path).endswith(".safetensors"):
         with opened(path) as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: tuple(part.get_shape()) for name, part in parts.items()}
+            types = {name: part.get_dtype() for name, part in parts.items()}
     else:
         with errors_naming(path):
             if not is_stored(path):  # transformers would map the compressed bytes
@@ -70,6 +72,10 @@ def shapes_in(path: str | os.PathLike) -> Shapes:
             tensors = torch.load(path, map_location="meta", weights_only=True)
             check_growth(path, tensors)
             found = shapes_of(tensors)
+            types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
+    other = next((name for name in types if types[name] not in FLOATS and not name.endswith("position_ids")), None)
+    if other is not None and not is_quantized:
+        raise ValueError(f"{path}: {other} is of the type {types[other]}, expected {', '.join(FLOATS[:4])}.")
     return {PREFIX.sub("", name): shape for name, shape in found.items()}
 
 

@@ -59,10 +59,15 @@ def look_into(path: str, head: bytes) -> Container:
             return Container("avi", are_frames, promise=stream.start(2) if stream and is_false else 0)
     if head.startswith(b"OggS"):
         return Container("ogg", has_video=b"theora" in head)
-    sizes = (188, 192, 204)
-    if any(head[start : start + 4 * size + 1 : size] == b"GGGGG" for size in sizes for start in range(size)):
+    if is_transport_stream(head):
         return Container("ts")
     return Container("raw" if head.startswith(b"\0\0") and head[:4] != b"\0\0\1\xba" else "")
+
+
+def is_transport_stream(head: bytes) -> bool:
+    """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
+    starts = ((start, length) for length in (188, 192, 204) for start in range(length))
+    return any(head[start : start + 4 * length + 1 : length] == b"GGGGG" for start, length in starts)
 
 
 def _look_into_mp4(file: BinaryIO) -> Container:

@@ -1,9 +1,9 @@
 """
 Frames of a video by index, decoded with decord in a process of its own, which a damaged file may end.
 
-`video_reading_vita_clip.py` starts this file by its path and talks to it through pipes, in lines of JSON. Decoded
-frames lie in a file in memory that both processes map. Nothing but numpy, decord and the standard library is imported
-here, and decord in that process alone.
+`video_reading_vita_clip.py` starts this file by its path and talks to it through a pipe, in JSON. Decoded frames lie
+in a file in memory that both processes map. Nothing but numpy, decord and the standard library is imported here, and
+decord in that process alone.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,9 +61,13 @@ _LISTS = {
 class DecodingError(Exception):
     """A file that cannot be opened, or a frame that cannot be decoded: the cause, without the file's name."""
 
+    field = "error"  # of the reply
+
 
 class NotOpenedError(DecodingError):
     """decord's own words on a file that it does not open."""
+
+    field = "not_opened"
 
 
 class FrameDecoder:
@@ -91,7 +97,6 @@ class FrameDecoder:
     def __init__(self, path: str, num_threads: int, max_pixels: int, container: dict[str, Any]):
         self._path, self._num_threads, self._max_pixels = path, num_threads, max_pixels
         self._container = container
-        self._folder: tempfile.TemporaryDirectory | None = None
         self._uri = ""
         self._decoder: Any = None
         self._decoded: tuple[int, np.ndarray] | None = None
@@ -140,8 +145,7 @@ class FrameDecoder:
             ) from error
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
-        attempts, end = 1, math.inf
-        self._reached = 0
+        attempts, end, self._reached = 1, math.inf, 0
         while True:
             try:
                 return action()
@@ -170,28 +174,27 @@ class FrameDecoder:
 
     def _open(self) -> Any:
         """Opened by its path or through one of the lists; what works the first time is kept."""
-        uris = [self._uri] if self._uri else self._ways_to_open()
-        for uri in uris:
-            self._uri = uri
-            try:
-                return _decord().VideoReader(uri, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
-            except _errors() as error:
-                if uri == uris[-1] or "measure duration" not in str(error):
-                    raise NotOpenedError(_text_of(str(error))) from error
-        raise AssertionError("unreachable")
+        first, *others = [self._uri] if self._uri else self._ways_to_open()
+        self._uri = first
+        try:
+            return _decord().VideoReader(first, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
+        except _errors() as error:
+            if not others or "measure duration" not in str(error):
+                raise NotOpenedError(_text_of(str(error))) from error
+        (self._uri,) = others
+        return self._open()
 
     def _ways_to_open(self) -> list[str]:
         self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
         if self._container["promise"]:
-            return [_copy_with_one_frame(self._path, self._container["promise"], self._folder.name)]
-        os.symlink(self._path, os.path.join(self._folder.name, "video.ts"))
-        lists = {name: os.path.join(self._folder.name, name) for name in _LISTS}
-        for name, uri in lists.items():
-            with open(uri, "w") as file:
-                file.write(_LISTS[name])
+            return [_copy_with_one_frame(self._path, self._container["promise"], folder)]
+        (folder / "video.ts").symlink_to(self._path)
+        for name, text in _LISTS.items():
+            (folder / name).write_text(text)
         # ffmpeg's own way to the first frame of a transport stream leads to a later one.
-        first = lists["segments.m3u8"] if self._container["kind"] == "ts" else self._path
-        return [first, lists["parts.ffconcat"]]
+        first = str(folder / "segments.m3u8") if self._container["kind"] == "ts" else self._path
+        return [first, str(folder / "parts.ffconcat")]
 
     def _refuse_start_inside_a_group(self) -> None:
         # H.264 and its like show nothing before the first key frame. Others do, and decord cannot get back to there.
@@ -342,16 +345,16 @@ class FrameDecoder:
             return count, not _is_end(error)
 
 
-def _copy_with_one_frame(path: str, promise: int, folder: str) -> str:
+def _copy_with_one_frame(path: str, promise: int, folder: Path) -> str:
     """
     A copy of an AVI file that promises one frame in place of more than it can hold: decord would reserve memory for
     them, and finds out by itself how many there are.
     """
-    copy = shutil.copyfile(path, os.path.join(folder, "video.avi"))
-    with open(copy, "r+b") as file:
+    copy = shutil.copyfile(path, folder / "video.avi")
+    with copy.open("r+b") as file:
         file.seek(promise)
         file.write((1).to_bytes(4, "little"))
-    return copy
+    return str(copy)
 
 
 # ---- decord ----
@@ -416,15 +419,26 @@ def _without_padding(frame: Any) -> np.ndarray:
 
 
 class _Server:
-    """Answers requests, one a line, until the pipe they come through is closed or its other process is gone."""
+    """Answers requests until the pipe they come through is closed or its other process is gone."""
 
-    def __init__(self, replies: int, memory: int):
-        self._replies, self._memory_file = replies, memory
+    def __init__(self, pipe: Connection, memory: int):
+        self._pipe, self._memory_file = pipe, memory
         self._memory: mmap.mmap | None = None
         self._files: dict[str, FrameDecoder] = {}
         self._current: FrameDecoder | None = None
         self._lock = threading.Lock()
         self._parent = os.getppid()
+
+    def serve(self) -> None:
+        while True:
+            request = json.loads(self._pipe.recv_bytes())
+            try:
+                reply = self.answer(request)
+            except DecodingError as error:
+                reply = {error.field: str(error)}
+            except Exception as error:  # the process goes on, whatever a damaged file leads to
+                reply = {"error": f"cannot be decoded ({type(error).__name__}: {error})"}
+            self.send(reply)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         file = self._file(request)
@@ -443,10 +457,8 @@ class _Server:
 
     def send(self, reply: dict[str, Any] | None) -> None:
         """A reply; `None` is a sign of life."""
-        line = b"\n" if reply is None else json.dumps(reply).encode() + b"\n"
         with self._lock:
-            while line:
-                line = line[os.write(self._replies, line) :]
+            self._pipe.send_bytes(b"" if reply is None else json.dumps(reply).encode())
 
     def watch(self) -> None:
         """Tell of progress while a request takes long; end with the process that asks, however it ends."""
@@ -496,13 +508,11 @@ def _limit_memory(path: str, max_pixels: int) -> None:
         _limit("RLIMIT_DATA", used + os.path.getsize(path) + _BYTES_PER_PIXEL * max_pixels)
 
 
-def main(memory: int) -> None:
-    """Serve standard input; what decord prints goes to standard error."""
+def main(memory: int, pipe: int) -> None:
+    """Serve what comes through the pipe; both are descriptors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks, which may want more frames
     _limit("RLIMIT_CORE", 0)
-    replies = os.dup(1)
-    os.dup2(2, 1)
-    server = _Server(replies, memory)
+    server = _Server(Connection(pipe), memory)
     try:
         _load_decord()
     except (ImportError, OSError) as error:
@@ -510,17 +520,9 @@ def main(memory: int) -> None:
         return
     server.send({})
     threading.Thread(target=server.watch, daemon=True).start()
-    for line in sys.stdin.buffer:
-        try:
-            reply = server.answer(json.loads(line))
-        except NotOpenedError as error:
-            reply = {"not_opened": str(error)}
-        except DecodingError as error:
-            reply = {"error": str(error)}
-        except Exception as error:  # the process goes on, whatever a damaged file leads to
-            reply = {"error": f"cannot be decoded ({type(error).__name__}: {error})"}
-        server.send(reply)
+    with contextlib.suppress(EOFError, ConnectionError):  # the other process is gone
+        server.serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,6 +1,7 @@
 """From a video in any form to the frames a model sees: sampling, resizing, cropping into views, normalisation."""
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from transformers.utils import logging
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata, make_batched_metadata
 
-from .configuration_vita_clip import errors_naming
+from .configuration_vita_clip import check_small_files, errors_naming
 from .remote_code_vita_clip import locate_base
 from .video_reading_vita_clip import VideoReader, is_video_source
 
@@ -103,29 +104,38 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 
 # Names of other classes, and what the caller alone can choose.
 NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
+COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
+MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
 
 
-def _checked_settings(settings: dict[str, Any], known: Any) -> dict[str, Any]:
+def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:
     """Stored settings without `NOT_STORED`; raises an error for a type or a number that makes no sense."""
     settings = {key: value for key, value in settings.items() if key not in NOT_STORED}
-    own = {key: value for key, value in settings.items() if key in known.__annotations__}
-    validate_typed_dict(known, own)
+    known = taker.valid_kwargs.__annotations__
+    own = {key: value for key, value in settings.items() if key in known and value is not None}
+    validate_typed_dict(taker.valid_kwargs, own)
+    _checked_sampling({**vars(taker), **own})
     for key in ("image_mean", "image_std", "rescale_factor"):
-        numbers = np.array(0.5 if own.get(key) is None else own[key], dtype=np.float64)
-        if not (
-            np.isfinite(numbers).all() and numbers.size in (1, 3) and (key == "image_mean" or (numbers > 0).all())
-        ):
+        numbers = np.array(own.get(key, 1.0), dtype=np.float64)
+        is_finite = np.isfinite(numbers).all() and numbers.size in (1, 3)
+        if not is_finite or (key != "image_mean" and (numbers <= 0).any()):
             raise ValueError(f"{key} must be one finite number or three, found {own[key]!r:.100}")
-    for key in ("num_frames", "frame_stride", "num_temporal_views", "num_spatial_views"):
-        if isinstance(own.get(key), int) and own[key] > MOST_FRAMES:
-            raise ValueError(f"{key} must be at most {MOST_FRAMES}, found {own[key]}")
+    num_frames = math.prod(own.get(name, getattr(taker, name)) for name in COUNTS)
     for key in ("size", "crop_size"):
-        value = own.get(key)
-        edges = [value] if isinstance(value, int) else list((value or {}).values())
+        value = own.get(key, getattr(taker, key))
+        edges = [value] if isinstance(value, int) else value.values()
         if not all(type(edge) is int and 1 <= edge <= LONGEST_EDGE for edge in edges if edge is not None):
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
+        largest = max((edge for edge in edges if edge is not None), default=1)
+        if num_frames * largest**2 > MOST_PIXELS:
+            raise ValueError(
+                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} "
+                "pixels of one video, the most that a file may ask for; give more in the call"
+            )
+    if own.get("resample") not in (None, *PILImageResampling):
+        raise ValueError(f"resample must be one of {[*map(int, PILImageResampling)]}, found {own['resample']!r:.100}")
     return settings
 
 
@@ -183,9 +193,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         # Files of other processors hold names that are not known here; one letter off is a slip of the pen.
         _refuse_misspelt(kwargs, self.valid_kwargs.__annotations__, type(self).__name__)
         super().__init__(**kwargs)
-        _refuse_fps(vars(self))
-        _frame_sampling(vars(self))
-        _check_count("num_spatial_views", self.num_spatial_views)
+        _checked_sampling(vars(self))
 
     @classmethod
     def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -197,6 +205,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
         """As in the base class; falls back to the image processor's settings of a plain CLIP checkpoint."""
         pretrained_model_name_or_path = locate_base(pretrained_model_name_or_path)
+        check_small_files(pretrained_model_name_or_path)
         try:
             settings, unused = super().get_video_processor_dict(pretrained_model_name_or_path, **dict(kwargs))
         except OSError as error:
@@ -206,7 +215,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             except OSError:
                 raise error from None
         with errors_naming(f"The settings of videos in {pretrained_model_name_or_path}"):
-            return _checked_settings(settings, cls.valid_kwargs), unused
+            return _checked_settings(settings, cls), unused
 
     def preprocess(self, videos: VideoInput, **kwargs: Unpack[VitaClipVideoProcessorKwargs]) -> BatchFeature:
         """Sample, resize, crop and normalise; see the class for inputs and outputs."""
@@ -242,8 +251,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         """
         given = {name: value for name, value in {"num_frames": num_frames, **settings}.items() if value is not None}
         check_names(given, self.valid_kwargs.__annotations__, type(self).__name__)
-        _refuse_fps(given)
-        return _frame_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
+        return _checked_sampling({**vars(self), **given}).indices(metadata.total_num_frames).reshape(-1)
 
     def _resolve_settings(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's settings over this object's, checked and in transformers' standard form."""
@@ -254,10 +262,8 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
             raise ValueError(str(error)) from error
         own: dict[str, Any] = {key: getattr(self, key, None) for key in self.valid_kwargs.__annotations__}
         settings = own | kwargs
-        _refuse_fps(settings)
-        _frame_sampling(settings)
+        _checked_sampling(settings)
         num_crops = settings["num_spatial_views"]
-        _check_count("num_spatial_views", num_crops)
         if num_crops > 1 and not settings["do_center_crop"]:
             raise ValueError(f"num_spatial_views={num_crops} are crops of `crop_size`: do_center_crop must be True")
         settings = self._standardize_kwargs(**settings)
@@ -320,7 +326,7 @@ class _Clip:
 
 
 def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMetadata | None) -> _Clip:
-    sampling = _frame_sampling(settings) if settings["do_sample_frames"] else None
+    sampling = _checked_sampling(settings) if settings["do_sample_frames"] else None
 
     def choose(metadata: VideoMetadata) -> np.ndarray:
         total = metadata.total_num_frames
@@ -488,21 +494,19 @@ def _refuse_misspelt(given: Iterable[str], known: Collection[str], taker: str) -
     check_names([name for name in given if difflib.get_close_matches(name, known, 1, 0.85)], known, taker)
 
 
-def _refuse_fps(settings: Mapping[str, Any]) -> None:
+def _checked_sampling(settings: Mapping[str, Any]) -> FrameSampling:
     if settings.get("fps") is not None:
         raise ValueError(
             f"fps={settings['fps']} was given, but clips have a fixed number of frames: "
             "use num_frames, and sampling='strided' with frame_stride"
         )
-
-
-def _frame_sampling(settings: Mapping[str, Any]) -> FrameSampling:
+    _check_count("num_spatial_views", settings["num_spatial_views"])
     return FrameSampling(**{name: settings[name] for name in FrameSampling.__dataclass_fields__})
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, found {value!r}")
+    if type(value) is not int or not 1 <= value <= MOST_FRAMES:
+        raise ValueError(f"{name} must be an integer of at least 1, found {value!r}; the most is {MOST_FRAMES}")
 
 
 __all__ = ["FrameSampling", "VitaClipVideoProcessor", "as_video_batch", "is_frame"]

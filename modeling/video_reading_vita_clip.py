@@ -3,7 +3,6 @@
 import json
 import mmap
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -12,11 +11,12 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Protocol
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,19 +130,19 @@ class VideoReader:
             raise ValueError(f"num_threads must be 0 (the codec chooses) or more, found {num_threads}")
         if backend not in ("decord", "torchcodec"):
             raise ValueError(f'backend must be "decord" or "torchcodec", found {backend!r}')
-        self._decoded: _DecodedFrames
+        self._decoded: _DecordFrames | _TorchcodecFrames
         if _is_torchcodec_decoder(source):
-            self.name, self._decoded = f"<{type(source).__name__}>", _TorchcodecFrames(source)
+            self.name = f"<{type(source).__name__}>"
+            self._decoded = _TorchcodecFrames(source, self.name)
         else:
-            file = locate_video(source, allow_private=allow_private)
-            self.name = file.name
+            self._file = locate_video(source, allow_private=allow_private)
+            self.name = self._file.name
             if backend == "torchcodec":
-                self._decoded = _TorchcodecFrames.open(file, num_threads)
+                self._decoded = _TorchcodecFrames(_open_with_torchcodec(self._file, num_threads), self.name)
             else:
-                self._decoded = _DecordFrames(file, num_threads)
-        decoded = self._decoded
-        self.num_frames, self.fps = decoded.num_frames, decoded.fps
-        self.height, self.width = decoded.height, decoded.width
+                self._decoded = _DecordFrames(self._file, num_threads)
+        self.num_frames, self.fps = self._decoded.num_frames, self._decoded.fps
+        self.height, self.width = self._decoded.height, self._decoded.width
 
     @property
     def frame_times(self) -> np.ndarray | None:
@@ -167,13 +167,10 @@ class VideoReader:
         times = self.frame_times
         if times is None:
             raise VideoReadError(f"{self.name}: does not say when its frames are shown, which a part of it needs")
-        last_frame = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or 1)
-        if start >= times[-1] + last_frame:
-            raise VideoReadError(f"{self.name}: ends after {times[-1] + last_frame:.1f} s, before second {start:g}")
-        slack = min(_SMALLEST_FRAME_TIME, np.diff(times).min() / 4) if len(times) > 1 else _SMALLEST_FRAME_TIME
-        first = max(int(np.searchsorted(times, start + slack, side="right")) - 1, 0)
-        stop = int(np.searchsorted(times, end - slack, side="left"))
-        return first, max(stop, first + 1)
+        last = end_of_last_frame(times, self.fps)
+        if start >= last:
+            raise VideoReadError(f"{self.name}: ends after {last:.1f} s, before second {start:g}")
+        return frames_shown(times, start, end)
 
     @property
     def duration(self) -> float | None:
@@ -227,26 +224,28 @@ class VideoReader:
         return video.permute(0, 3, 1, 2)
 
 
-class _DecodedFrames(Protocol):
-    """What decodes: attributes as in `VideoReader`, `times` in seconds or none."""
+# ---- time ----
 
-    backend: str
-    num_frames: int
-    height: int
-    width: int
-    fps: float | None
 
-    @property
-    def times(self) -> np.ndarray | None: ...
+def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]:
+    """Of frames shown from `times` on, in seconds: the first on the screen from `start` to `end`, and the next one."""
+    slack = min(_SMALLEST_FRAME_TIME, np.diff(times).min() / 4) if len(times) > 1 else _SMALLEST_FRAME_TIME
+    first = max(int(np.searchsorted(times, start + slack, side="right")) - 1, 0)
+    stop = int(np.searchsorted(times, end - slack, side="left"))
+    return first, max(stop, first + 1)
 
-    def read(self, indices: list[int]) -> np.ndarray:
-        """uint8 `(T, H, W, 3)` of indices that rise."""
+
+def end_of_last_frame(times: np.ndarray, fps: float | None) -> float:
+    """Seconds: the last frame takes as long as the one before it, a single one the time that `fps` gives it."""
+    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / (fps or 1)))
 
 
 # ---- decord, in another process ----
 
 
 class _DecordFrames:
+    """Attributes as in `VideoReader`, and `times` in seconds or none."""
+
     backend = "decord"
 
     def __init__(self, file: VideoFile, num_threads: int):
@@ -260,6 +259,7 @@ class _DecordFrames:
         self.times = process.memory(8 * self.num_frames).view(np.float64).copy() if reply["has_times"] else None
 
     def read(self, indices: list[int]) -> np.ndarray:
+        """uint8 `(T, H, W, 3)` of indices that rise."""
         frames = np.empty((len(indices), self.height, self.width, 3), dtype=np.uint8)
         size = self.height * self.width * 3
         at_once = max(_BYTES_AT_ONCE // size, 1)
@@ -295,8 +295,8 @@ class _DecoderEndedError(Exception):
 
 class _DecoderProcess:
     """
-    A running `video_decoding_vita_clip.py`: one request at a time, answered by a line of JSON, and frames in memory
-    that both processes map.
+    A running `video_decoding_vita_clip.py`: one request at a time, answered in JSON, and frames in memory that both
+    processes map.
 
     Raises:
         ImportError: decord is not installed.
@@ -305,28 +305,27 @@ class _DecoderProcess:
 
     def __init__(self) -> None:
         memory = _file_in_memory()
+        self._pipe, theirs = Pipe()
         # The same packages as here, however they got onto the path; the folder of the program itself is none of them.
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                [sys.executable, PROGRAM, str(memory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                [sys.executable, PROGRAM, str(memory), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._messages,
                 stderr=self._messages,
-                pass_fds=[memory],
+                pass_fds=[memory, theirs.fileno()],
                 env=environment,
-                bufsize=0,
             )
         except OSError as error:
             os.close(memory)
             raise OSError(f"the process that decodes videos cannot be started ({sys.executable}: {error})") from error
+        finally:
+            theirs.close()
         self._owner = os.getpid()
         self._memory_file, self._memory = memory, np.empty(0, dtype=np.uint8)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._stdout, selectors.EVENT_READ)
-        self._received = b""
-        self.end = weakref.finalize(self, _end, self._process, self._owner, self._selector, memory)
+        self.end = weakref.finalize(self, _end, self._process, self._owner, self._pipe, memory)
         try:
             ready = self._receive(_START_SECONDS)
         except _DecoderEndedError as error:
@@ -350,7 +349,7 @@ class _DecoderProcess:
         """
         try:
             with suppress(BrokenPipeError):  # its end is seen below
-                self._stdin.write(json.dumps(request).encode() + b"\n")
+                self._pipe.send_bytes(json.dumps(request).encode())
             return self._receive(seconds)
         except BaseException:  # Ctrl-C too: a late reply would be taken for that to the next request
             self.end()
@@ -362,28 +361,17 @@ class _DecoderProcess:
             self._memory = np.frombuffer(mmap.mmap(self._memory_file, 0, prot=mmap.PROT_READ), dtype=np.uint8)
         return self._memory[:size]
 
-    @property
-    def _stdin(self) -> Any:
-        return self._process.stdin
-
-    @property
-    def _stdout(self) -> Any:
-        return self._process.stdout
-
     def _receive(self, seconds: float) -> dict[str, Any]:
         since, worked = time.monotonic(), self._seconds_worked()
         while True:
-            line, newline, rest = self._received.partition(b"\n")
-            if newline:
-                self._received = rest
-                if line:
-                    return json.loads(line)
-                since, worked = time.monotonic(), self._seconds_worked()  # an empty line: progress
-            elif self._selector.select(timeout=0.1):
-                received = self._stdout.read(65536)
-                if not received:
-                    raise _DecoderEndedError(self._cause_of_end())
-                self._received += received
+            if self._pipe.poll(0.1):
+                try:
+                    reply = self._pipe.recv_bytes()
+                except (EOFError, OSError):
+                    raise _DecoderEndedError(self._cause_of_end()) from None
+                if reply:
+                    return json.loads(reply)
+                since, worked = time.monotonic(), self._seconds_worked()  # an empty reply: progress
             else:
                 waited = time.monotonic() - since
                 is_stalled = waited > seconds and self._seconds_worked() - worked > seconds
@@ -415,13 +403,10 @@ class _DecoderProcess:
         return lines[-1] if lines else "it said nothing"
 
 
-def _end(process: "subprocess.Popen[bytes]", owner: int, selector: selectors.BaseSelector, memory: int) -> None:
-    """A fork that has the process of its parent closes its ends of the pipes, and leaves the process alone."""
-    selector.close()
+def _end(process: "subprocess.Popen[bytes]", owner: int, pipe: Connection, memory: int) -> None:
+    """A fork that has the process of its parent closes its end of the pipe, and leaves the process alone."""
+    pipe.close()
     os.close(memory)
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
     if owner == os.getpid():
         process.kill()
         process.wait()
@@ -463,37 +448,19 @@ def _is_torchcodec_decoder(value: Any) -> bool:
 class _TorchcodecFrames:
     backend = "torchcodec"
 
-    def __init__(self, decoder: Any, file: VideoFile | None = None):
-        self._decoder, self._file = decoder, file
-        self._name = file.name if file is not None else f"<{type(decoder).__name__}>"
-        self.num_frames = len(decoder)
+    def __init__(self, decoder: Any, name: str):
+        self._decoder, self._name, self.num_frames = decoder, name, len(decoder)
         if self.num_frames == 0:
-            raise VideoReadError(f"{self._name}: its video stream has no frames")
+            raise VideoReadError(f"{name}: its video stream has no frames")
         self.fps: float | None = decoder.metadata.average_fps or None
         self.height, self.width = self.read([0]).shape[1:3]
-
-    @classmethod
-    def open(cls, file: VideoFile, num_threads: int) -> "_TorchcodecFrames":
-        try:
-            from torchcodec.decoders import VideoDecoder
-        except (ImportError, RuntimeError, OSError) as error:  # it raises either if ffmpeg's libraries are missing
-            raise ImportError(
-                f'backend="torchcodec" needs torchcodec and ffmpeg ({str(error).partition(chr(10))[0]}); '
-                "`pip install torchcodec`"
-            ) from error
-        try:
-            return cls(VideoDecoder(file.path, num_ffmpeg_threads=num_threads), file)
-        except (RuntimeError, ValueError) as error:
-            raise VideoReadError(f"{file.name}: {str(error).partition(chr(10))[0]}") from error
 
     @cached_property
     def times(self) -> np.ndarray:
         """Known of decoded frames only: all are decoded, a few at a time."""
-        seconds = [
-            self._batch(list(range(first, min(first + 32, self.num_frames)))).pts_seconds
-            for first in range(0, self.num_frames, 32)
-        ]
-        times = torch.cat(seconds).double().cpu().numpy()
+        batches = torch.arange(self.num_frames).split(32)
+        seconds = torch.cat([self._batch(batch.tolist()).pts_seconds for batch in batches])
+        times = seconds.double().cpu().numpy()
         return times - times[0]
 
     def read(self, indices: list[int]) -> np.ndarray:
@@ -505,8 +472,26 @@ class _TorchcodecFrames:
         return np.ascontiguousarray(frames.cpu().numpy())
 
     def _batch(self, indices: list[int]) -> Any:
-        try:
+        with _torchcodec_errors(f"{self._name}: frames {indices[0]} to {indices[-1]}"):
             return self._decoder.get_frames_at(indices=indices)
-        except RuntimeError as error:
-            cause = str(error).partition("\n")[0]
-            raise VideoReadError(f"{self._name}: frames {indices[0]} to {indices[-1]}: {cause}") from error
+
+
+def _open_with_torchcodec(file: VideoFile, num_threads: int) -> Any:
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError) as error:  # it raises either if ffmpeg's libraries are missing
+        reason = str(error).partition("\n")[0]
+        raise ImportError(
+            f'backend="torchcodec" needs torchcodec and ffmpeg ({reason}); `pip install torchcodec`'
+        ) from error
+    with _torchcodec_errors(file.name):
+        return VideoDecoder(file.path, num_ffmpeg_threads=num_threads)
+
+
+@contextmanager
+def _torchcodec_errors(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise VideoReadError(f"{place}: {reason}") from error

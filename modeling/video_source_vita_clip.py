@@ -9,12 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.request import url2pathname
 
 from huggingface_hub.utils import httpx
+
+from .video_container_vita_clip import is_transport_stream
 
 VideoSource = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
@@ -209,18 +211,17 @@ def _open(name: str, path: str) -> VideoFile:
 def _store(name: str, chunks: Iterable[bytes | bytearray], max_bytes: int) -> VideoFile:
     """Write all chunks to a temporary file, each as it comes."""
     try:
-        file = _temporary_file()
-        video = VideoFile(name, path=file.name if isinstance(file.name, str) else None, file=file)
-        try:
+        with ExitStack() as undo:
+            file = _temporary_file()
+            path = file.name if isinstance(file.name, str) else None
+            video = undo.enter_context(VideoFile(name, path=path, file=file))
             for chunk in chunks:
                 if file.tell() + len(chunk) > max_bytes:
                     raise VideoReadError(f"{name}: {_too_large(max_bytes)}")
                 file.write(chunk)
             file.seek(0)
             video.head = file.read(_HEAD_SIZE)
-        except BaseException:
-            video.close()
-            raise
+            undo.pop_all()
         return video
     except VideoReadError:
         raise
@@ -414,19 +415,13 @@ def _reason_to_refuse(head: bytes) -> str | None:
         return "is empty (0 bytes)"
     if _NAMES_FURTHER_FILES.search(head.partition(b"\0")[0]):
         return f"is a playlist or script that names further files, expected a video (it starts with {head[:20]!r})"
-    if _VIDEO.match(head) or _is_transport_stream(head):
+    if _VIDEO.match(head) or is_transport_stream(head):
         return None
     if _SOUND.match(head):
         return "has no video stream (sound only)"
     if b"\0" not in head:
         return f"is not a video (it looks like text; it starts with {head[:20]!r})"
     return f"is not a video, or is damaged from its first bytes {head[:8]!r} on; what is read: {_READABLE}"
-
-
-def _is_transport_stream(head: bytes) -> bool:
-    """Whether the sync byte "G" comes back at the distance of packets, wherever the recording starts."""
-    starts = ((start, length) for length in (188, 192, 204) for start in range(length))
-    return any(head[start : start + 4 * length + 1 : length] == b"GGGGG" for start, length in starts)
 
 
 def _printable(text: str) -> str:

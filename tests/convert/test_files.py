@@ -1,6 +1,7 @@
 """The authors' files: converted to adapters and full checkpoints, written again, and never executed."""
 
 import pickle
+import resource
 import zipfile
 
 import pytest
@@ -298,6 +299,46 @@ class TestReading:
         weights = {**vita_clip_to_original(trained), name: torch.zeros(3)}
         with pytest.raises(ValueError, match=name):
             convert_checkpoint(save_original(tmp_path / "flat.pth", weights), base, LABELS, tmp_path / "out")
+
+    @pytest.mark.parametrize("name", ["visual.blocks.1.mlp.fc1.bias", "textual.ln_final.weight", "visual.cls_token"])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda tensor: tensor[None],
+            lambda tensor: tensor[:-1],
+            lambda tensor: torch.zeros(0),
+            lambda tensor: tensor[:1].expand(10**6),
+            lambda tensor: tensor.bool(),
+            lambda tensor: tensor.to(torch.complex64),
+            lambda tensor: tensor.to("meta"),
+            pytest.param(
+                lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+                marks=pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor"),
+            ),
+        ],
+        ids=["more dimensions", "shorter", "empty", "stretched", "bool", "complex", "meta", "quantized"],
+    )
+    def test_a_tensor_that_is_not_the_bases_is_an_error_of_the_file(self, trained, base, tmp_path, name, change):
+        weights = vita_clip_to_original(trained)
+        path = save_original(tmp_path / "odd.pth", {**weights, name: change(weights[name])})
+        with pytest.raises(ValueError, match=r"odd\.pth.*(has the shape|is of the type|has no weights|expected)"):
+            convert_checkpoint(path, base, LABELS, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_width_that_one_tensor_alone_has_takes_no_memory(self, trained, base, tmp_path):
+        weights = vita_clip_to_original(trained)
+        projection = weights["visual.patch_embed.proj.weight"]
+        weights["visual.patch_embed.proj.weight"] = projection[:1].expand(10**6, *projection.shape[1:])
+        path = save_original(tmp_path / "wide.pth", weights)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(ValueError, match=r"wide\.pth"):
+            convert_checkpoint(path, base, LABELS, tmp_path / "out")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20, "in kB: less than 1 GiB"
+
+    def test_what_is_no_vita_clip_is_an_error_that_names_the_file(self, base, tmp_path):
+        for weights in ({"x": torch.ones(2)}, {"visual.cls_token": torch.ones(2)}, {"logit_scale": torch.ones(())}):
+            with pytest.raises(ValueError, match=r"other\.pth cannot be used: It (has no|holds) "):
+                convert_checkpoint(save_original(tmp_path / "other.pth", weights), base, LABELS, tmp_path / "out")
 
     def test_missing_files_are_named(self, tmp_path, base):
         with pytest.raises(OSError, match=r"absent\.pth: no such file"):

@@ -33,7 +33,8 @@ CONTAINERS = {
     "ts": ("libx264", "mpeg2video"),
     "mpg": ("mpeg2video", "mpeg1video"),
 }
-# Of these none may be refused.
+# Of these none may be refused, but for MPEG-4 that was cut inside a group of pictures, if decord cannot go back to its
+# start: PyAV shows its first frames broken, and to leave them out would move all others.
 PROMISED_CONTAINERS = ("mp4", "mkv", "webm", "avi")
 PROMISED_CODECS = ("libx264", "libx265", "mpeg4", "libvpx", "libvpx-vp9")
 WITH_B_FRAMES = ("libx264", "libx265", "mpeg4", "mpeg2video")
@@ -291,7 +292,10 @@ def main() -> int:
     broken_promises = [
         o
         for o in outcomes
-        if o.verdict == "refused" and o.kind.container in PROMISED_CONTAINERS and o.kind.codec in PROMISED_CODECS
+        if o.verdict == "refused"
+        and o.kind.container in PROMISED_CONTAINERS
+        and o.kind.codec in PROMISED_CODECS
+        and not (o.kind.cut_after and o.kind.codec == "mpeg4")
     ]
     return int(verdicts["wrong"] > 0 or verdicts["refused"] > arguments.count // 20 or bool(broken_promises))
 

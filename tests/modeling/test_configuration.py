@@ -1,13 +1,22 @@
 """The configuration: what it accepts, what it refuses, and that it survives a file."""
 
 import json
+import os
 
 import pytest
 from toy_vita_clip import LABELS, toy_clip_config, toy_config
 from transformers import AutoConfig, CLIPConfig
-from vita_clip_hf.modeling.configuration_vita_clip import PROMPT_FIELDS
+from vita_clip_hf.modeling.configuration_vita_clip import MOST_BYTES_OF_SETTINGS, PROMPT_FIELDS
+from vita_clip_hf.modeling.labels_vita_clip import load_tokenizer_of
 
-from vita_clip_hf import VitaClipConfig, VitaClipModel, VitaClipTextConfig, VitaClipVisionConfig
+from vita_clip_hf import (
+    VitaClipConfig,
+    VitaClipModel,
+    VitaClipProcessor,
+    VitaClipTextConfig,
+    VitaClipVideoProcessor,
+    VitaClipVisionConfig,
+)
 
 # What openai/clip-vit-base-patch16 has in its config.json, apart from sizes: old token ids, and halves named twice.
 OPENAI_CONFIG = {
@@ -188,7 +197,48 @@ def write_config(folder, **fields):
 def test_a_field_of_a_file_that_makes_no_sense_is_an_error_that_names_it(tmp_path, fields, message):
     write_config(tmp_path, **fields)
     for load in (VitaClipConfig.from_pretrained, AutoConfig.from_pretrained, VitaClipModel.from_pretrained):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=rf"^{tmp_path}: its config\.json cannot be used: .*{message}") as caught:
+            load(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_argument_out_of_its_range_is_not_laid_to_the_file(tmp_path):
+    write_config(tmp_path)
+    with pytest.raises(ValueError, match="num_frames") as caught:
+        VitaClipConfig.from_pretrained(tmp_path, num_frames="x")
+    assert "config.json" not in str(caught.value)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def link_to_itself(path):
+    path.symlink_to(path.name)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def huge(path):
+    path.touch()
+    os.truncate(path, MOST_BYTES_OF_SETTINGS + 1)  # none of them on the disk
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among files")
+@pytest.mark.parametrize("make", [device, link_to_itself, pipe, huge])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "processor_config.json", "merges.txt"])
+def test_a_file_that_does_not_end_or_is_huge_is_named_and_not_read(tmp_path, make, name):
+    write_config(tmp_path)
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    make(path)
+    for load in (
+        *(VitaClipConfig.from_pretrained, VitaClipModel.from_pretrained, load_tokenizer_of),
+        *(VitaClipVideoProcessor.from_pretrained, VitaClipProcessor.from_pretrained),
+    ):
+        with pytest.raises((OSError, ValueError), match=rf"{path} .*expected a file of|symbolic links: '{path}"):
             load(tmp_path)
 
 

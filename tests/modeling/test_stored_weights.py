@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from toy_checkpoint import toy_adapter_on
 from toy_vita_clip import LABELS, save_toy_clip
 from vita_clip_hf.modeling import stored_weights_vita_clip as stored_weights
@@ -74,6 +74,33 @@ def test_an_unknown_activation_is_an_error_that_names_it(saved, tmp_path):
     folder = copy_with(saved / "full", tmp_path / "full", "text_config", hidden_act="os.system")
     with pytest.raises(ValueError, match=r"hidden_act must be an activation of transformers, found 'os.system'"):
         VitaClipModel.from_pretrained(folder)
+
+
+def test_sizes_that_are_not_those_of_the_base_name_the_adapter_and_the_base(saved, tmp_path):
+    folder = copy_with(saved / "adapter", tmp_path / "adapter", "text_config", vocab_size=10**6)
+    with pytest.raises(ValueError, match=rf"{folder} on {saved / 'clip'}: .*expected \(1000000, 24\)"):
+        VitaClipModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("as_pickle", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.int8])
+def test_weights_that_are_no_floats_are_an_error_that_names_them(saved, tmp_path, dtype, as_pickle):
+    folder = shutil.copytree(saved / "full", tmp_path / "full")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["text_projection.weight"] = tensors["text_projection.weight"].to(dtype)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    if as_pickle:
+        save_as_pickle(folder, tensors)
+    with pytest.raises(ValueError, match=r"text_projection\.weight is of the type \w+, expected F32, F16, BF16, F64"):
+        VitaClipModel.from_pretrained(folder)
+
+
+def test_the_numbers_of_positions_in_old_files_of_clip_are_integers(saved, tmp_path):
+    folder = shutil.copytree(saved / "clip", tmp_path / "clip")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["text_model.embeddings.position_ids"] = torch.arange(40)[None]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    VitaClipModel.from_pretrained(folder)
 
 
 def save_as_pickle(folder, tensors):

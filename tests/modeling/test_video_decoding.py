@@ -216,7 +216,6 @@ def test_process_that_dies_on_a_file_costs_that_file_only(bars, monkeypatch):
     def receive_after_death(seconds):
         process._process.kill()
         process._process.wait()
-        process._selector.select = lambda timeout: True
         return receive(seconds)
 
     process._process.send_signal(signal.SIGSTOP)  # so that no reply is faster

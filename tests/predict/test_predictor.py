@@ -1,5 +1,7 @@
 """Prediction on files: any file gives a ranked list or one error that names it."""
 
+import shutil
+
 import pytest
 import torch
 from toy_checkpoint import save_toy_checkpoint, toy_processor, write_rising_video
@@ -54,6 +56,15 @@ def test_every_shared_video_gives_a_ranking_or_a_clear_error(folder, shared_dir)
             assert "\n" not in str(error.value)
         else:
             assert [entry["label"] for entry in predict(path)] != []
+
+
+@pytest.mark.parametrize("content", ["null", "3", "NaN", "[]", "[" * 10**5, "9" * 10**4, "\ufeff{}"])
+def test_a_configuration_that_is_no_object_is_an_error_of_one_line_that_names_it(folder, tmp_path, content):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"{copy / 'config.json'} cannot be used: ") as caught:
+        load_predictor(copy)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_plain_clip_is_run_without_prompts_and_needs_labels(tmp_path, folder, video):

@@ -10,15 +10,22 @@ from typing import Any
 
 import torch
 
-from ..modeling.adapter_file_vita_clip import check_finite, check_same_shapes, is_prompt, shapes_of, written_whole
-from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, stored_name
+from ..modeling.adapter_file_vita_clip import check_finite, is_prompt, written_whole
+from ..modeling.configuration_vita_clip import PROMPT_FIELDS, VitaClipConfig, errors_naming, stored_name
 from ..modeling.labels_vita_clip import load_tokenizer_of, tokenize_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
 from ..modeling.stored_weights_vita_clip import MOST_BYTES_BEYOND_FILE, check_growth, is_stored
 from ..names import load_labels
-from .tensors import DERIVED, config_from_shapes, load_strictly, tensors_from_original, vita_clip_to_original
+from .tensors import (
+    DERIVED,
+    check_is_whole,
+    config_from_shapes,
+    load_strictly,
+    tensors_from_original,
+    vita_clip_to_original,
+)
 
 PREFIX = "module."
 # The released checkpoints start from OpenAI's weights, which the base's are bit for bit. This leaves room for one
@@ -162,15 +169,18 @@ def convert_checkpoint(
     hub = {"revision": revision or "main"}
     tokenizer = load_tokenizer_of(locate_base(base), **hub)
     token_ids = tokenize_labels(tokenizer, names)
-    _check_labels(weights, names, token_ids, Path(original))
-    tensors = tensors_from_original({name: tensor for name, tensor in weights.items() if name not in DERIVED})
-
     base_config = VitaClipConfig.from_pretrained(locate_base(base), **hub)
-    config = config_from_shapes(weights, *_heads(weights, base_config))
+    with errors_naming(original):
+        _check_labels(weights, names, token_ids, Path(original))
+        tensors = tensors_from_original({name: tensor for name, tensor in weights.items() if name not in DERIVED})
+        config = config_from_shapes(weights, *_heads(weights, base_config))
     config.text_config.text_prompt_position = text_prompt_position
+    config.set_label_names(names)
+    config.label_token_ids = token_ids
+    check_is_whole(config, tensors, original)
     differences = _size_differences(config, base_config)
     if differences:
-        model, distance, largest_in = _build(config, base_config, names, token_ids), None, "; ".join(differences)
+        model, distance, largest_in = _build(config, base_config), None, "; ".join(differences)
     else:
         fields = {field: getattr(config, field) for field in PROMPT_FIELDS}
         fields["id2label"] = dict(enumerate(names))
@@ -181,7 +191,6 @@ def convert_checkpoint(
         distance, largest_in = backbone_difference(model, tensors)
     is_adapter = distance is not None and distance <= BACKBONE_TOLERANCE
     if is_adapter:
-        check_same_shapes(shapes_of(model.state_dict()), shapes_of(tensors), original, "a whole Vita-CLIP")
         # The base keeps its own weights: by them an adapter recognises it.
         own = {name: tensor for name, tensor in model.state_dict().items() if not is_prompt(name)}
         tensors = {name: tensor for name, tensor in tensors.items() if is_prompt(name)} | own
@@ -216,15 +225,10 @@ def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
 
 def backbone_difference(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> tuple[float, str]:
     """
-    The largest difference between the model's base and the same weights among `tensors` (our names), and where it is.
-
-    Raises:
-        ValueError: `tensors` lacks one of them.
+    The largest difference between the model's base and the same weights among `tensors` (our names), which must hold
+    them all in the same shapes, and where it is.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if not is_prompt(name)}
-    missing = sorted(own.keys() - tensors.keys())
-    if missing:
-        raise ValueError(f"The checkpoint is not a whole Vita-CLIP: it has no {missing[0]} ({len(missing)} missing).")
     distances = {name: (tensor - tensors[name].to(tensor.dtype)).abs().max().item() for name, tensor in own.items()}
     largest = max(distances, key=distances.__getitem__)
     return distances[largest], largest
@@ -260,15 +264,11 @@ def _size_differences(config: VitaClipConfig, base: VitaClipConfig) -> list[str]
     return differences
 
 
-def _build(
-    config: VitaClipConfig, base: VitaClipConfig, labels: list[str], token_ids: list[list[int]]
-) -> VitaClipModel:
+def _build(config: VitaClipConfig, base: VitaClipConfig) -> VitaClipModel:
     """A model of other sizes than the base, whose tokenizer it shares."""
     for field in ("bos_token_id", "eos_token_id", "pad_token_id", "hidden_act"):
         setattr(config.text_config, field, getattr(base.text_config, field))
     config.vision_config.hidden_act = base.vision_config.hidden_act
-    config.set_label_names(labels)
-    config.label_token_ids = token_ids
     return VitaClipModel(config)
 
 

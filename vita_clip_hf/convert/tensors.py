@@ -1,13 +1,15 @@
 """The authors' tensors to ours and back. Facts of their layout: `visual.*`, `textual.*`, `prompt_learner.*`."""
 
+import os
 import re
 from typing import Any
 
 import torch
 
-from ..modeling.adapter_file_vita_clip import check_same_shapes, shapes_of
-from ..modeling.configuration_vita_clip import VitaClipConfig
+from ..modeling.adapter_file_vita_clip import check_same_shapes, is_quantized, shapes_of
+from ..modeling.configuration_vita_clip import VitaClipConfig, errors_naming
 from ..modeling.modeling_vita_clip import VitaClipModel
+from ..modeling.stored_weights_vita_clip import expected_shapes
 
 # Their name, our name. A layer's own names stand under `visual.blocks.{i}.` and `textual.transformer.resblocks.{i}.`.
 VISION_NAMES = {
@@ -77,15 +79,18 @@ def vita_clip_from_original(
     """
     original = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     original = {name: tensor for name, tensor in original.items() if name not in DERIVED}
-    config = config_from_shapes(original, num_attention_heads, text_num_attention_heads)
+    with errors_naming("The checkpoint"):
+        config = config_from_shapes(original, num_attention_heads, text_num_attention_heads)
+        tensors = tensors_from_original(original)
     config.text_config.text_prompt_position = text_prompt_position
     config.label_token_ids = strip_placeholders(class_input_ids, config.text_prompt_length)
     names = id2label or {index: f"LABEL_{index}" for index in range(len(config.label_token_ids))}
     config.id2label = {int(index): name for index, name in names.items()}
     config.label2id = {name: index for index, name in config.id2label.items()}
+    check_is_whole(config, tensors, "The checkpoint")
 
     model = VitaClipModel(config)
-    load_strictly(model, tensors_from_original(original))
+    load_strictly(model, tensors)
     return model.eval()
 
 
@@ -93,6 +98,8 @@ def tensors_from_original(original: dict[str, torch.Tensor]) -> dict[str, torch.
     """The tensors of a released checkpoint under our names; see the tables of this module."""
     renamed = {}
     for name, tensor in original.items():
+        if is_quantized(tensor) or tensor.is_meta:
+            raise ValueError(f"{name} is of the type {tensor.dtype} on {tensor.device}; expected floats in memory.")
         renamed.update(_rename(name, tensor))
     bias = original.get("visual.patch_embed.proj.bias")
     if bias is not None:
@@ -126,7 +133,7 @@ def _rename(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         return {f"vision_model.{VISION_NAMES[rest]}": tensor}
     if tower == "textual" and rest in TEXT_NAMES:
         return {f"text_model.{TEXT_NAMES[rest]}": tensor}
-    raise ValueError(f"The checkpoint holds {name}, which no released Vita-CLIP checkpoint has.")
+    raise ValueError(f"It holds {name}, which no released Vita-CLIP checkpoint has.")
 
 
 def _vision_layer(index: int) -> str:
@@ -138,7 +145,7 @@ def _rename_vision_layer(index: int, rest: str, name: str, tensor: torch.Tensor)
         return {f"{_vision_layer(index)}.prompts.local_prompts": tensor[0]}
     module, _, kind = rest.rpartition(".")
     if module not in VISION_LAYER_MODULES:
-        raise ValueError(f"The checkpoint holds {name}, which no released Vita-CLIP checkpoint has.")
+        raise ValueError(f"It holds {name}, which no released Vita-CLIP checkpoint has.")
     return {f"{_vision_layer(index)}.{VISION_LAYER_MODULES[module]}.{kind}": tensor}
 
 
@@ -150,7 +157,7 @@ def _rename_text_layer(index: int, rest: str, name: str, tensor: torch.Tensor) -
         return {f"{prefix}.self_attn.{part}_proj.{kind}": piece for part, piece in parts}
     module, _, kind = rest.rpartition(".")
     if module not in TEXT_LAYER_MODULES:
-        raise ValueError(f"The checkpoint holds {name}, which no released Vita-CLIP checkpoint has.")
+        raise ValueError(f"It holds {name}, which no released Vita-CLIP checkpoint has.")
     return {f"{prefix}.{TEXT_LAYER_MODULES[module]}.{kind}": tensor}
 
 
@@ -161,7 +168,7 @@ def config_from_shapes(
 
     def shape(name: str, dimensions: int = 2) -> torch.Size:
         if name not in original:
-            raise ValueError(f"The checkpoint has no {name}, which every released Vita-CLIP checkpoint has.")
+            raise ValueError(f"It has no {name}, which every released Vita-CLIP checkpoint has.")
         found = original[name].shape
         if len(found) != dimensions or 0 in found:
             raise ValueError(f"{name} has the shape {tuple(found)}; expected {dimensions} dimensions.")
@@ -231,6 +238,15 @@ def load_strictly(model: VitaClipModel, tensors: dict[str, torch.Tensor]) -> Non
     """Loads a whole model's weights; raises `ValueError` if they are not exactly the model's in name and shape."""
     check_same_shapes(shapes_of(model.state_dict()), shapes_of(tensors), "The checkpoint", "a whole Vita-CLIP")
     model.load_state_dict(tensors)
+
+
+def check_is_whole(config: VitaClipConfig, tensors: dict[str, torch.Tensor], source: str | os.PathLike) -> None:
+    """
+    Raises `ValueError` if `tensors` (our names) of `source` are not exactly those of a model of this configuration, in
+    name and shape. No memory is taken for the model.
+    """
+    expected = expected_shapes(VitaClipModel, config, shapes_of(tensors), source)
+    check_same_shapes(expected, shapes_of(tensors), source, "a whole Vita-CLIP")
 
 
 def vita_clip_to_original(model: VitaClipModel) -> dict[str, torch.Tensor]:
