@@ -35,7 +35,7 @@ NOT_RUN = {
     r"make .*": "makes environments or runs hours; the target is looked up",
     r"pip install .*": "changes the environment; the extra is looked up",
     r"vita-clip demo.*": "eight minutes and more; tests/demo/test_story.py runs it small",
-    r"python examples/(studies/.*|compare_(backends|neighbours)\.py.*)": "minutes to hours; tests/examples has the small forms",
+    r"python examples/(studies|compare_backends|compare_neighbours).*": "minutes to hours; small in tests/examples",
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",

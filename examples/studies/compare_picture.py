@@ -32,7 +32,7 @@ def draw_tradeoff(runs: Runs, path: Path) -> None:
     axes = figure.subplots(1, len(PANELS))
     for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
         for (method, figures), color in zip(runs.items(), COLORS, strict=False):
-            x, x_error = _mean_and_deviation(figures, "top_1")
+            x, x_error = _mean_and_deviation(figures, "seen_top_1")
             y, y_error = _mean_and_deviation(figures, name)
             area = _area(figures[0]["parameters"], most)
             axis.errorbar(x, y, y_error, x_error, fmt="none", ecolor=color, elinewidth=1)
