@@ -161,7 +161,7 @@ def test_the_card_of_a_fine_tuned_clip_speaks_of_no_frozen_clip(clip, tmp_path):
     assert "fine-tuned-clip" in card
 
 
-def test_prompts_are_no_start_for_a_whole_clip_and_the_other_way_round(clip, tmp_path):
+def test_prompts_are_no_start_for_another_method(clip, tmp_path):
     VitaClipModel.from_pretrained(clip, id2label=dict(enumerate(LABELS)), num_frames=NUM_FRAMES).save_pretrained(
         tmp_path / "adapter"
     )
@@ -170,6 +170,18 @@ def test_prompts_are_no_start_for_a_whole_clip_and_the_other_way_round(clip, tmp
         toy_model_of(FINETUNE, tmp_path / "adapter")
     with pytest.raises(ValueError, match="expected a CLIP or a"):
         toy_model_of(EFFICIENT_PROMPT, tmp_path / "adapter")
+
+
+def test_a_whole_clip_is_no_start_for_prompts(clip, tmp_path):
+    toy_model_of(FINETUNE, clip).save_pretrained(tmp_path)
+    toy_processor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has no prompts to go on from: give --base a CLIP.*--method finetune"):
+        toy_model_of("vita_clip", tmp_path)
+
+
+def test_a_template_that_is_too_long_is_named(clip):
+    with pytest.raises(ValueError, match=r"class_template 'abc.*\{\}' with the name 'ride bike' makes \d+ tokens"):
+        toy_model_of(FINETUNE, clip, class_template="abc " * 20 + "{}")
 
 
 def test_text_features_shared_by_the_batches_of_a_step_change_no_loss(clip, tmp_path):

@@ -28,6 +28,7 @@ def load_model_to_train(model: BaseOptions, names: list[str], num_frames: int) -
         OSError: the base or a part of it is not there.
         ValueError: the base is of another method, or a class name is too long.
     """
+    _check_base(model)
     if model.method == FINETUNE:
         return _load_whole_clip(model, names, num_frames)
     loaded = _PROMPTED[model.method].from_pretrained(
@@ -42,9 +43,7 @@ def _load_whole_clip(model: BaseOptions, names: list[str], num_frames: int) -> V
     CLIP without prompts, all of whose weights are trained: ViFi-CLIP's model. A class is its name in a template. It
     has no base any more, so that it is saved whole.
     """
-    place = locate_base(model.base)
-    _check_has_no_prompts(place)
-    tokenizer = load_tokenizer_of(place)
+    tokenizer = load_tokenizer_of(locate_base(model.base))
     loaded = VitaClipForVideoClassification.from_pretrained(
         model.base,
         id2label=dict(enumerate(names)),
@@ -57,19 +56,39 @@ def _load_whole_clip(model: BaseOptions, names: list[str], num_frames: int) -> V
     texts = [model.class_template.replace("{}", label_words(name)) for name in names]
     config.label_token_ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     config.check_token_ids(config.label_token_ids)
+    _check_lengths(model.class_template, names, config)
     loaded.class_prompts = ClassPrompts(config.text_config, config.label_token_ids, names)
     config.base_model_name_or_path = config.base_model_revision = config.base_model_fingerprint = None
     return loaded.requires_grad_(True)
 
 
-def _check_has_no_prompts(place: str) -> None:
+def _check_lengths(template: str, names: list[str], config: VitaClipConfig) -> None:
+    limit = config.text_config.max_position_embeddings
+    longest = max(zip(map(len, config.label_token_ids or []), names, strict=True))
+    if longest[0] > limit:
+        raise ValueError(
+            f"class_template {template!r} with the name {longest[1]!r} makes {longest[0]} tokens, and the text "
+            f"encoder takes {limit}: shorten the template or the name."
+        )
+
+
+def _check_base(model: BaseOptions) -> None:
+    """Raises `ValueError` if the base is a Vita-CLIP with prompts for a whole CLIP, or the other way round."""
+    place = locate_base(model.base)
     fields = read_config_fields(place)
-    found = _prompts_in(fields) if fields.get("model_type") == VitaClipConfig.model_type else []
-    if found:
+    if fields.get("model_type") != VitaClipConfig.model_type:
+        return
+    found = _prompts_in(fields)
+    if model.method == FINETUNE and found:
         raise ValueError(
             f"--method {FINETUNE} trains a CLIP without prompts, and {place} is a Vita-CLIP with prompts "
             f"({', '.join(found)}). Give --base a CLIP or the result of an earlier --method {FINETUNE}, or give "
             f"--method {VITA_CLIP}."
+        )
+    if model.method == VITA_CLIP and not found and fields.get("base_model_name_or_path") is None:
+        raise ValueError(
+            f"{place} is a CLIP that --method {FINETUNE} has trained as a whole, and has no prompts to go on from: "
+            f"give --base a CLIP or an adapter, or give --method {FINETUNE}."
         )
 
 
