@@ -16,7 +16,7 @@ from safetensors import safe_open
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE, SCALE, is_prompt
 from ..modeling.configuration_vita_clip import PromptedClipConfig
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE
-from .methods import METHODS, read_config
+from .methods import method_of, read_config
 
 PROCESSOR_FILE = "processor_config.json"
 WEIGHT_PATTERNS = (ADAPTER_FILE, "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
@@ -77,7 +77,7 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
     """
     folder, details = Path(folder), details or CardDetails()
     config = read_config(folder)
-    method = METHODS[config.model_type]
+    method = method_of(config)
     is_adapter = (folder / ADAPTER_FILE).is_file()
     name = repo_id.rpartition("/")[2]
     metadata = card_metadata(
@@ -123,7 +123,7 @@ def card_metadata(config: PromptedClipConfig, is_adapter: bool, **more: Any) -> 
     base = hub_base(config)
     relation = None if base is None else ("adapter" if is_adapter else "finetune")
     tags = [
-        METHODS[config.model_type].tag,
+        method_of(config).tag,
         "clip",
         "video",
         "action-recognition",
@@ -159,7 +159,7 @@ def prompt_settings(config: PromptedClipConfig, folder: Path) -> list[tuple[str,
     sampling = _sampling(folder)
     if sampling:
         rows.append(("sampling", sampling))
-    return [*rows, *METHODS[config.model_type].prompt_settings(config)]
+    return [*rows, *method_of(config).prompt_settings(config)]
 
 
 def _sampling(folder: Path) -> str | None:

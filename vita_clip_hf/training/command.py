@@ -22,7 +22,8 @@ from .options import BaseOptions, DataOptions, ModelOptions
 from .process_group import close_process_group
 from .run import run_training
 
-DESCRIPTION = """Trains the prompts on your videos and saves them as a small adapter.
+DESCRIPTION = """Trains Vita-CLIP's prompts on your videos and saves them as a small adapter.
+--method efficient_prompt trains Efficient-Prompt's, --method finetune all of CLIP, which is saved whole.
 
 A folder with one folder of videos for each class is enough:
 

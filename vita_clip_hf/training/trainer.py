@@ -99,7 +99,7 @@ class VitaClipTrainer(Trainer):
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Puts the average of the prompts in their place, with `ema_decay`."""
         return nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
 
@@ -309,7 +309,7 @@ class VitaClipTrainer(Trainer):
         if self.interruption is not None and self.is_in_train:
             batches = self.interruption.watch(dataloader)
         workers = self.args.dataloader_num_workers
-        with clear_errors(workers), self._averaged(), self.accelerator.autocast():
+        with clear_errors(workers), self.averaged(), self.accelerator.autocast():
             several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
             model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
             if text_embeds is None and not self._needs_whole_forward():
@@ -368,7 +368,7 @@ class VitaClipTrainer(Trainer):
         `ema_decay`. Every process must call it.
         """
         in_checkpoint = output_dir is not None and Path(output_dir).name.startswith("checkpoint-")
-        with nullcontext() if in_checkpoint else self._averaged():
+        with nullcontext() if in_checkpoint else self.averaged():
             if not self.is_fsdp_enabled:
                 super().save_model(output_dir, _internal_call)
                 return
