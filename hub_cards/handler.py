@@ -1,10 +1,11 @@
 """
-Classifies videos behind Hugging Face Inference Endpoints: a request as JSON to the Hub's `video-classification` answer.
+Classifies videos behind Hugging Face Inference Endpoints: from a request in JSON to the Hub's `video-classification`
+answer.
 
-Inference Endpoints import this file from a repository that has one and call `EndpointHandler`. It needs the packages of
-`requirements.txt` and the files beside it. Their default image knows no content type of videos, so a video comes within
-JSON, as a URL or in base64; and its transformers is older than the 5.17 that is needed. The `Dockerfile` beside this
-file makes an image that has both, whose `server.py` also takes the bytes of a video as they are.
+Inference Endpoints import this file from a repository that has one and call `EndpointHandler`. It needs the packages
+of `requirements.txt` and the files beside it. Their default image knows no content type of videos, so a video comes
+within JSON, as a URL or in base64; and its transformers is older than the 5.17 that is needed. The `Dockerfile` beside
+this file makes an image that has what is needed, whose `server.py` also takes the bytes of a video as they are.
 
     {"inputs": "https://host/video.mp4", "parameters": {"candidate_labels": ["swimming", "running"], "top_k": 2}}
     [{"label": "swimming", "score": 0.93}, {"label": "running", "score": 0.07}]

@@ -1,5 +1,5 @@
 """
-A small HTTP server around `handler.py`, for a container of one's own: `python server.py`, or the `Dockerfile` beside it.
+A small HTTP server around `handler.py`, for a container of one's own: `python server.py`, or the `Dockerfile`.
 
     POST /          JSON as in handler.py, or the bytes of a video (content type video/..., application/octet-stream)
                     with the parameters in the query: /?top_k=3&candidate_labels=swimming&candidate_labels=running
@@ -11,6 +11,7 @@ A connection serves one request, within a time that is bounded as a whole, so th
 """
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -95,10 +96,8 @@ class VideoServer(ThreadingHTTPServer):
         """Called between requests: ends connections that take too long to send one."""
         for request, deadline in list(self._deadlines.items()):
             if time.monotonic() > deadline:
-                try:
+                with contextlib.suppress(OSError):  # it has ended meanwhile
                     request.shutdown(socket.SHUT_RD)
-                except OSError:
-                    pass  # it has ended meanwhile
                 self.received(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -251,11 +250,9 @@ def _refuse_constant(name: str) -> None:
 def _refuse(connection: socket.socket) -> None:
     body = b'{"error": "busy; try again in a moment", "status": 503}'
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    try:
+    with contextlib.suppress(OSError):  # it has hung up
         connection.settimeout(1)
         connection.sendall(head + b"Content-Length: %d\r\nRetry-After: 1\r\n\r\n" % len(body) + body)
-    except OSError:
-        pass  # it has hung up
 
 
 def main() -> None:

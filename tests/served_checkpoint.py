@@ -112,6 +112,6 @@ def peak_megabytes(pid: int) -> float:
         try:
             if pid in (int(folder.name), number(folder, "PPid")):
                 total += number(folder, "VmHWM")
-        except OSError:
+        except OSError:  # noqa: PERF203
             continue  # it has ended
     return total / 1024

@@ -1,4 +1,4 @@
-"""`python server.py` beside a checkpoint, in a process without the package: answers, refusals, limits, many clients."""
+"""`python server.py` beside a checkpoint, in a process without the package: answers, refusals, limits, clients."""
 
 import base64
 import json
