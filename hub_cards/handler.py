@@ -1,3 +1,4 @@
+# Part of vita-clip-hf. Remove this line to keep your changes to this file.
 """
 Classifies videos behind Hugging Face Inference Endpoints: from a request in JSON to the Hub's `video-classification`
 answer.

@@ -1,3 +1,4 @@
+# Part of vita-clip-hf. Remove this line to keep your changes to this file.
 """
 A small HTTP server around `handler.py`, for a container of one's own: `python server.py`, or the `Dockerfile`.
 

@@ -272,10 +272,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         if average_windows or model_outputs[0]["span"] is None:
             # One output keeps its logits: the average of views is of their softmax.
             logits = average_views(logits[None]) if len(logits) > 1 else logits
-            return rank_labels(_apply(function_to_apply, logits)[0], labels, top_k)
+            return rank_labels(_scores(function_to_apply, logits)[0], labels, top_k)
         return [
             {"start": output["span"][0], "end": output["span"][1], "labels": rank_labels(window, labels, top_k)}
-            for output, window in zip(model_outputs, _apply(function_to_apply, logits), strict=True)
+            for output, window in zip(model_outputs, _scores(function_to_apply, logits), strict=True)
         ]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -360,7 +360,7 @@ def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None =
     return [{"label": labels[index], "score": score} for score, index in ranked]
 
 
-def _apply(function: str, logits: torch.Tensor) -> torch.Tensor:
+def _scores(function: str, logits: torch.Tensor) -> torch.Tensor:
     if function == "softmax":
         return logits.softmax(dim=-1)
     return logits.sigmoid() if function == "sigmoid" else logits
