@@ -176,7 +176,7 @@ class HubApi:
 
     def _answer_with(self, fault: Fault | None, request: Request) -> Response:
         if fault is not None and fault.spoils:
-            request = dataclasses.replace(request, body=request.body[:-1] + b"?")
+            request = dataclasses.replace(request, body=request.body[:-1] + bytes([request.body[-1] ^ 1]))
         if fault is None or fault.spoils or (fault.seconds and fault.status is None):
             return self._answer(request)
         if fault.after:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -64,7 +65,9 @@ def commit_folder(
             *(CommitOperationDelete(name) for name in gone),
             *(CommitOperationAdd(name, path) for name, path in named.items() if name not in skip),
         ]
-        return api.create_commit(repo_id, operations, **commit)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+            return api.create_commit(repo_id, operations, **commit)
 
     return with_attempts(repo_id, attempt)
 
@@ -78,11 +81,12 @@ def with_attempts(repo_id: str, attempt: Callable[[], T]) -> T:
     """
     for pause in PAUSES:
         try:
-            return attempt()
-        except (HfHubHTTPError, httpx.HTTPError) as error:
-            if not _may_pass(error):
-                raise _clear_error(repo_id, error) from error
-            logger.warning(f"{repo_id}: {_cause(error)}; tried again in {pause:g} s.")
+            with clear_errors(repo_id):
+                return attempt()
+        except OSError as error:
+            if not _may_pass(error.__cause__):
+                raise
+            logger.warning(f"{repo_id}: {_cause(error.__cause__)}; tried again in {pause:g} s.")
         time.sleep(pause)
     with clear_errors(repo_id):
         return attempt()
@@ -93,7 +97,10 @@ def clear_errors(repo_id: str) -> Iterator[None]:
     """Errors of the Hub or of the connection become an `OSError` of one line, which says what to do."""
     try:
         yield
-    except (HfHubHTTPError, httpx.HTTPError) as error:
+    except (HfHubHTTPError, httpx.HTTPError, RuntimeError) as error:
+        # Of an upload to the storage the client tells in a RuntimeError, after attempts of its own.
+        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, (HfHubHTTPError, httpx.HTTPError)):
+            raise
         raise _clear_error(repo_id, error) from error
 
 
@@ -106,17 +113,28 @@ def _clear_error(repo_id: str, error: Exception) -> OSError:
     )
 
 
-def _cause(error: Exception) -> str:
-    status, message = _status(error), getattr(error, "server_message", None) or str(error)
-    message = " ".join(str(message).split())[:300] or type(error).__name__
+def _cause(error: BaseException | None) -> str:
+    messages = [getattr(each, "server_message", None) or str(each) for each in _chain(error)]
+    status, message = _status(error), " ".join(" ".join(messages).split())[:300] or type(error).__name__
     return message if status is None else f"status {status}, {message}"
 
 
-def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error of the client, and the one of the Hub that is its cause, if it is not that one itself."""
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+        return [error, error.__cause__]
+    return [] if error is None else [error]
 
 
-def _may_pass(error: Exception) -> bool:
+def _status(error: BaseException | None) -> int | None:
+    found = (getattr(getattr(each, "response", None), "status_code", None) for each in _chain(error))
+    return next((status for status in found if status is not None), None)
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether another attempt makes sense; an `OSError` of this machine has no cause."""
+    if not isinstance(error, (HfHubHTTPError, httpx.HTTPError)):
+        return False
     status = _status(error)
     return status is None or status >= 500 or status in (408, 412, 429)
 
