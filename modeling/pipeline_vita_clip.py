@@ -302,14 +302,9 @@ class _TimedFrames:
         VideoReadError: the file cannot be read.
     """
 
-        allow_private: bool | None = None,
-        max_windows: int | None = None,
-        **reading: Any,
-    ) -> Iterator[dict[str, Any]]:
-        """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
-        settings = _video_settings(**reading)
-        if allow_private is not None:
-            settings["allow_private"] = allow_private
+    def __init__(self, video: Any, fps: float | None, allow_private: bool = True):
+        reader = VideoReader(video, allow_private=allow_private) if is_video_source(video) else None
+        self._reader: Any = reader
         self._frames = [video] if is_frame(video) else video
         total = len(self._frames) if reader is None else reader.num_frames
         if total == 0:

@@ -36,7 +36,7 @@ NOT_RUN = {
     r"make .*": "makes environments or runs hours; the target is looked up",
     r"pip install .*": "changes the environment; the extra is looked up",
     r"vita-clip demo.*": "eight minutes and more; tests/demo/test_story.py runs it small",
-    r"python examples/(studies/.*|compare_(backends|neighbours)\.py.*)": "minutes to hours; tests/examples has the small forms",
+    r"python examples/(studies/.*|compare_(backends|neighbours)\.py.*)": "minutes to hours; small in tests/examples",
     r"python examples/(evaluate|few_shot|zero_shot)\.py .*": "tests/examples/test_evaluation_examples.py runs them",
     r"accelerate launch -m vita_clip_hf\.cli": "tests/evaluation/test_command.py runs it in two processes",
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",

@@ -187,7 +187,9 @@ class TestPixels:
         monkeypatch.setattr(
             video_processing_vita_clip,
             "VideoReader",
-            lambda *args, read=video_processing_vita_clip.VideoReader: opened.append(args[0]) or read(*args),
+            lambda *args, read=video_processing_vita_clip.VideoReader, **options: (
+                opened.append(args[0]) or read(*args, **options)
+            ),
         )
         views = pixels(small, video_file, num_temporal_views=2, num_spatial_views=3)
         assert opened == [video_file]
