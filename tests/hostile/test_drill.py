@@ -10,6 +10,7 @@ import time
 import pytest
 from hostile import drill, isolation
 from hostile.isolation import Outcome, attempt
+from hostile.page import marks, put_table
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures by Linux' /proc")
 
@@ -113,9 +114,10 @@ def test_what_was_tried_is_not_tried_again_and_shards_add_up(tmp_path, monkeypat
 
 def test_the_table_stands_between_the_marks_of_a_page(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{drill.BEGIN}\nold\n{drill.END}\nafter\n")
+    begin, end = marks("drill")
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     record = {"kind": "videos", "seed": 0, "number": 0, "what": "", "message": "", "seconds": 1.25, "growth_mb": 1234}
-    drill.render([{**record, "result": "hang"}, {**record, "result": "unclear"}], page)
+    put_table(page, "drill", drill.table([{**record, "result": "hang"}, {**record, "result": "unclear"}]))
     text = page.read_text()
     assert text.startswith("before\n<!--")
     assert text.endswith("-->\nafter\n")
@@ -123,7 +125,7 @@ def test_the_table_stands_between_the_marks_of_a_page(tmp_path):
     assert "old" not in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match=r"page\.md: has no lines"):
-        drill.render([], page)
+        put_table(page, "drill", drill.table([]))
 
 
 def test_no_fault_in_a_short_drill(tmp_path):
