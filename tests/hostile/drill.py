@@ -6,6 +6,7 @@ Every input follows from its kind, its number and the seed. What was tried befor
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -45,7 +46,8 @@ def inputs(kind: str, seed: int, bases: Path, shared: Path | None):
     if kind == "videos":
         from hostile import mutants
 
-        videos = mutants.write_bases(bases / "videos", shared / "data/videos" if shared else None)
+        with one_at_a_time(bases):
+            videos = mutants.write_bases(bases / "videos", shared / "data/videos" if shared else None)
         yield lambda number, folder: (*mutants.input_of(number, seed, videos, folder), False)
     elif kind == "urls":
         from hostile import urls
@@ -61,8 +63,18 @@ def inputs(kind: str, seed: int, bases: Path, shared: Path | None):
         from hostile import checkpoints, originals
 
         module = {"checkpoints": checkpoints, "originals": originals}[kind]
-        made = module.write_bases(bases / kind)
+        with one_at_a_time(bases):
+            made = module.write_bases(bases / kind)
         yield lambda number, folder: module.input_of(number, seed, made, folder)
+
+
+@contextmanager
+def one_at_a_time(folder: Path):
+    """Shards share what is damaged: the first writes it, the others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(

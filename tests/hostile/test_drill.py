@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -110,6 +111,21 @@ def test_what_was_tried_is_not_tried_again_and_shards_add_up(tmp_path, monkeypat
     drill.run("videos", range(3), 0, tmp_path, None)
     assert len(tried) == 2 + 1 + 2  # and the honest twin each time
     assert "| videos | 3 | 3 | 0 |" in drill.table(drill.records(tmp_path))
+
+
+def test_shards_wait_while_one_writes_what_is_damaged(tmp_path):
+    entered = threading.Event()
+
+    def other_shard():
+        with drill.one_at_a_time(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=other_shard)
+    with drill.one_at_a_time(tmp_path):
+        thread.start()
+        assert not entered.wait(0.2)
+    assert entered.wait(60)
+    thread.join()
 
 
 def test_the_table_stands_between_the_marks_of_a_page(tmp_path):
