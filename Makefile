@@ -22,8 +22,10 @@ test: install ## run the tests
 benchmark: install ## measure docs/performance.md anew: half an hour on two quiet cores
 	$(BIN)/python -m benchmarks all --out docs/performance/$(MACHINE).json --render docs/performance.md
 
-drill: install ## hand the library damaged videos, checkpoints that lie, strangers' pickles and URLs: hours; renders docs/reliability.md
+drill: install ## damaged and odd videos, checkpoints that lie, strangers' pickles and URLs, training runs cut short: hours; renders docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python -m hostile.drill --render docs/reliability.md $(DRILL_ARGS)
+	PYTHONPATH=tests $(BIN)/python -m hostile.videos --folder build/honest_videos --render docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python tests/checkpoint_drill.py --render docs/reliability.md
 
 test-oldest: .venv-oldest/.installed ## run the tests with the oldest supported versions
 	.venv-oldest/bin/python -m pytest $(PYTEST_ARGS)

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hostile.page import put_table, rows
 from safetensors import safe_open
 from toy_training import ChangingClips, toy_arguments, toy_data, toy_trainer
 from toy_vita_clip import save_toy_clip
@@ -57,7 +58,12 @@ SETTINGS = {
     "per_device_train_batch_size": 2,
 }
 ADAPTER = "adapter_model.safetensors"
-WAYS = ("kill", "write", "disk", "flip")
+WAYS = {
+    "kill": "killed at a random point",
+    "write": "killed in a write of a checkpoint",
+    "disk": "disk full, at several sizes",
+    "flip": "one byte of a file of the checkpoint flipped",
+}
 FORMS = {  # kills, every so many-th write, sizes of a disk, every so many-th file
     "short": (1, 25, 3, 20),
     "long": (50, 1, 20, 1),
@@ -458,12 +464,14 @@ def drill(folder: Path, form: str, seed: int, ways: Sequence[str]) -> Iterator[C
         yield from flip_bytes(clip, folder, whole, every_file, random.Random(seed))
 
 
-def print_table(cases: list[Case]) -> None:
-    print("| way | cases | went on with the same bits | faults |\n|---|---|---|---|")
-    for way in WAYS:
+def table(cases: list[Case]) -> str:
+    """Markdown, a line for each way."""
+    lines = []
+    for way, words in WAYS.items():
         those = [case for case in cases if case.way == way]
         faults = [case for case in those if case.fault]
-        print(f"| {way} | {len(those)} | {len(those) - len(faults)} | {len(faults)} |")
+        lines.append([words, str(len(those)), str(len(those) - len(faults)), str(len(faults))])
+    return rows(["training run", "tried", "went on with the same bits", "faults"], *lines)
 
 
 def main() -> int:
@@ -471,8 +479,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="for the runs; a temporary one by default")
     parser.add_argument("--form", choices=FORMS, default="long")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--json", type=Path, help="a line for each case")
+    parser.add_argument("--render", type=Path, help="page to put the table into")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a fork and OpenMP do not go together
     folder = options.folder or Path(tempfile.mkdtemp())
@@ -485,7 +494,9 @@ def main() -> int:
             with options.json.open("a") as file:
                 file.write(line + "\n")
         print(line, file=sys.stderr)
-    print_table(cases)
+    print(table(cases))
+    if options.render is not None:
+        put_table(options.render, "training", table(cases))
     if options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if any(case.fault for case in cases) else 0

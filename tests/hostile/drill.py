@@ -6,6 +6,7 @@ Every input follows from its kind, its number and the seed. What was tried befor
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile.isolation import GROWTH_MB, SECONDS, attempt
+from hostile.page import put_table, rows
 
 COUNTS = {"videos": 3000, "checkpoints": 400, "originals": 100, "urls": 150}
 NAMES = {
@@ -32,7 +34,6 @@ LARGEST_KEPT = 20_000_000  # bytes; some inputs have 64 GB, on paper
 FINE = ("read", "refused")
 FAULTS = ("crash", "hang", "growth", "execution", "accepted", "traceback", "unclear")
 HEADINGS = ("tried", "read", "refused", "crashes", "hangs", "> 1 GB", "executions", "wrongly accepted", "tracebacks")
-BEGIN, END = "<!-- drill: begin -->", "<!-- drill: end -->"
 Inputs = Callable[[int, Path], tuple[Callable[[], str], str, str, bool]]
 
 
@@ -45,7 +46,8 @@ def inputs(kind: str, seed: int, bases: Path, shared: Path | None):
     if kind == "videos":
         from hostile import mutants
 
-        videos = mutants.write_bases(bases / "videos", shared / "data/videos" if shared else None)
+        with one_at_a_time(bases):
+            videos = mutants.write_bases(bases / "videos", shared / "data/videos" if shared else None)
         yield lambda number, folder: (*mutants.input_of(number, seed, videos, folder), False)
     elif kind == "urls":
         from hostile import urls
@@ -61,8 +63,18 @@ def inputs(kind: str, seed: int, bases: Path, shared: Path | None):
         from hostile import checkpoints, originals
 
         module = {"checkpoints": checkpoints, "originals": originals}[kind]
-        made = module.write_bases(bases / kind)
+        with one_at_a_time(bases):
+            made = module.write_bases(bases / kind)
         yield lambda number, folder: module.input_of(number, seed, made, folder)
+
+
+@contextmanager
+def one_at_a_time(folder: Path):
+    """Shards share what is damaged: the first writes it, the others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(
@@ -149,10 +161,7 @@ def records(out: Path, kind: str | None = None) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> str:
     """Markdown, a line for each kind of input."""
-    rows = [
-        ["input", *HEADINGS, "slowest, s", "most memory, MB"],
-        ["---", *["---:"] * (len(HEADINGS) + 2)],
-    ]
+    lines = []
     for kind in COUNTS:
         of_kind = [record for record in found if record["kind"] == kind]
         if of_kind:
@@ -160,18 +169,8 @@ def table(found: list[dict[str, Any]]) -> str:
             faults = [count[fault] for fault in FAULTS[:5]]
             cells = [len(of_kind), count["read"], count["refused"], *faults, count["traceback"] + count["unclear"]]
             slowest, growth = (max(record[name] for record in of_kind) for name in ("seconds", "growth_mb"))
-            rows.append([NAMES[kind], *map("{:,}".format, cells), f"{slowest:.1f}", f"{growth:,}"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def render(found: list[dict[str, Any]], page: Path) -> None:
-    """Put the table between the two marks of a page."""
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page}: has no lines {BEGIN} and {END} for the table to stand between")
-    page.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", encoding="utf-8")
+            lines.append([NAMES[kind], *map("{:,}".format, cells), f"{slowest:.1f}", f"{growth:,}"])
+    return rows(["input", *HEADINGS, "slowest, s", "most memory, MB"], *lines)
 
 
 # ---- command ----
@@ -201,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = records(options.out)
     print(table(found))
     if options.render:
-        render(found, options.render)
+        put_table(options.render, "drill", table(found))
     faults = [record for record in found if record["result"] not in FINE]
     if faults:
         print(f"{len(faults)} faults (limits: {options.seconds:g} s, {GROWTH_MB} MB); inputs in {options.out}/faults")

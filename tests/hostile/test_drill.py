@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from hostile import drill, isolation
 from hostile.isolation import Outcome, attempt
+from hostile.page import marks, put_table
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures by Linux' /proc")
 
@@ -111,11 +113,27 @@ def test_what_was_tried_is_not_tried_again_and_shards_add_up(tmp_path, monkeypat
     assert "| videos | 3 | 3 | 0 |" in drill.table(drill.records(tmp_path))
 
 
+def test_shards_wait_while_one_writes_what_is_damaged(tmp_path):
+    entered = threading.Event()
+
+    def other_shard():
+        with drill.one_at_a_time(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=other_shard)
+    with drill.one_at_a_time(tmp_path):
+        thread.start()
+        assert not entered.wait(0.2)
+    assert entered.wait(60)
+    thread.join()
+
+
 def test_the_table_stands_between_the_marks_of_a_page(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{drill.BEGIN}\nold\n{drill.END}\nafter\n")
+    begin, end = marks("drill")
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     record = {"kind": "videos", "seed": 0, "number": 0, "what": "", "message": "", "seconds": 1.25, "growth_mb": 1234}
-    drill.render([{**record, "result": "hang"}, {**record, "result": "unclear"}], page)
+    put_table(page, "drill", drill.table([{**record, "result": "hang"}, {**record, "result": "unclear"}]))
     text = page.read_text()
     assert text.startswith("before\n<!--")
     assert text.endswith("-->\nafter\n")
@@ -123,7 +141,7 @@ def test_the_table_stands_between_the_marks_of_a_page(tmp_path):
     assert "old" not in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match=r"page\.md: has no lines"):
-        drill.render([], page)
+        put_table(page, "drill", drill.table([]))
 
 
 def test_no_fault_in_a_short_drill(tmp_path):

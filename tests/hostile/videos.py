@@ -21,6 +21,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from hostile.page import put_table, rows
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError
 
 CONTAINERS = {
@@ -273,22 +274,29 @@ def compare_two(first: tuple[Path, Kind], second: tuple[Path, Kind], random_of: 
     return wrong
 
 
+def table(outcomes: list[Outcome]) -> str:
+    """Markdown: all videos, and a line for each cause of a refusal."""
+    verdicts = Counter(outcome.verdict for outcome in outcomes)
+    refused = Counter((o.kind.container, o.kind.codec, o.cause) for o in outcomes if o.verdict == "refused")
+    lines = [["all", str(verdicts.total()), *(str(verdicts[each]) for each in ("exact", "refused", "wrong"))]]
+    for (container, codec, cause), number in sorted(refused.items()):
+        lines.append([f"{codec} in {container}: {cause.partition('; ')[0]}", "", "", str(number), ""])
+    return rows(["videos", "tried", "all frames exact", "refused", "wrong frames"], *lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--render", type=Path, help="page to put the table into")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     outcomes = drill(arguments.seed, arguments.count, arguments.folder)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
-    print(
-        f"{arguments.count} videos:", ", ".join(f"{verdicts[each]} {each}" for each in ("exact", "refused", "wrong"))
-    )
-    for (container, codec, cause), number in sorted(
-        Counter((o.kind.container, o.kind.codec, o.cause) for o in outcomes if o.verdict == "refused").items()
-    ):
-        print(f"  refused: {number} x {container} with {codec}: {cause}")
+    print(table(outcomes))
+    if arguments.render:
+        put_table(arguments.render, "videos", table(outcomes))
     broken_promises = [
         o
         for o in outcomes
