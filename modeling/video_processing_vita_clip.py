@@ -107,14 +107,12 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 
 
 # Names of other classes, and what the caller alone can choose.
-NOT_STORED = (
-    *("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors"),
-    "allow_private",
-)
+NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class")
+NOT_STORED += ("device", "return_tensors", "allow_private")
 COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
-MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
+MOST_PIXELS = 2**26  # of one video by stored settings, in all frames and views; 800 MB in float32
 
 
 def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:

@@ -340,7 +340,7 @@ class TestErrors:
         ("setting", "message"),
         [
             ({"fps": 2}, "fps=2 was given"),
-            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes crop_size, "),
+            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes allow_private, "),
             ({"num_frame": 16}, "has no argument num_frame; is num_frames meant"),
             ({"num_frames": "8"}, "num_frames"),
             ({"num_spatial_views": 3, "do_center_crop": False}, "do_center_crop must be True"),
