@@ -107,7 +107,7 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 
 
 # Names of other classes, and what the caller alone can choose.
-NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class")
+NOT_STORED: tuple[str, ...] = ("image_processor_type", "feature_extractor_type", "processor_class")
 NOT_STORED += ("device", "return_tensors", "allow_private")
 COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels

@@ -1,8 +1,8 @@
 """What the card of a checkpoint says of its method: Vita-CLIP, Efficient-Prompt, or a CLIP that was fine-tuned."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
 from ..modeling.configuration_vita_clip import NO_PROMPTS, PromptedClipConfig, VitaClipConfig, read_config_fields
@@ -113,7 +113,7 @@ def method_of(config: PromptedClipConfig) -> Method:
     return METHODS[config.model_type]
 
 
-def read_config(folder: str | Path) -> PromptedClipConfig:
+def read_config(folder: str | os.PathLike) -> PromptedClipConfig:
     """
     The configuration of a saved checkpoint of either method.
 
