@@ -180,7 +180,8 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         frames = {"num_frames": num_frames, "frame_sampling_rate": frame_sampling_rate}
         reading = {**seconds, **frames, "videos_kwargs": videos_kwargs, "max_windows": max_windows}
         reading["allow_private"] = allow_private
-        ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
+        ranking: dict[str, Any] = {"candidate_labels": candidate_labels, "top_k": top_k}
+        ranking["average_windows"] = average_windows
         ranking["function_to_apply"] = function_to_apply
         return _given(reading), _given({"text_embeds": text_embeds}), _given(ranking)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/data.md", "docs/models.md", "docs/training.md", "docs/performance.md"),
+    "docs/publish.md",
     *("docs/architecture.md", "docs/motion_shapes/README.md", "vita_clip_hf/demo/tiny_clip/README.md"),
 )
 PROGRAMS = ("vita-clip", "python", ".venv/bin/python", "accelerate", "make", "pip", "sbatch", "git")

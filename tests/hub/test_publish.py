@@ -440,6 +440,18 @@ class TestFaults:
         assert not hub_here.api().repo_exists(REPO)
 
 
+def test_the_documentations_python_runs_as_printed(hub_here, base, folder, tmp_path, monkeypatch):
+    folder.rename(tmp_path / "my_adapter")
+    for name in ("clip.mp4", "video.mp4"):
+        write_rising_video(tmp_path / name, num_frames=8)
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "publish.md").read_text()
+    publishing, using = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(publishing, {})
+    assert "example.mp4" in hub_here.repository("user/my-adapter").files()
+    hub_here.run_client(f"import os\nos.chdir({str(tmp_path)!r})\n{using}")
+
+
 USE = """
 import json, sys
 from transformers import AutoModel, AutoProcessor, pipeline

@@ -1,8 +1,8 @@
 """What the card of a checkpoint says of its method: Vita-CLIP or Efficient-Prompt."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
 from ..modeling.configuration_vita_clip import PromptedClipConfig, VitaClipConfig, read_config_fields
@@ -87,7 +87,7 @@ METHODS = {
 }
 
 
-def read_config(folder: str | Path) -> PromptedClipConfig:
+def read_config(folder: str | os.PathLike) -> PromptedClipConfig:
     """
     The configuration of a saved checkpoint of either method.
 
