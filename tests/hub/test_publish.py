@@ -92,7 +92,7 @@ def commits(hub: Hub) -> list[str]:
 
 
 def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
-    """What `vita-clip evaluate --output` writes, with paths of a machine in it as it has them."""
+    """What `vita-clip evaluate --out` writes, with paths of a machine in it as it has them."""
     folder.mkdir(parents=True)
     report = {
         "format": 1,
