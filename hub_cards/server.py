@@ -119,8 +119,8 @@ class _Connection(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body together
 
     def setup(self) -> None:
-        self.timeout = self.server.receive_seconds
         super().setup()
+        self.connection.settimeout(self.server.receive_seconds)
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path

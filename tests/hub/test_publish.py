@@ -92,7 +92,7 @@ def commits(hub: Hub) -> list[str]:
 
 
 def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
-    """What `vita-clip evaluate --output` writes, with paths of a machine in it as it has them."""
+    """What `vita-clip evaluate --out` writes, with paths of a machine in it as it has them."""
     folder.mkdir(parents=True)
     report = {
         "format": 1,
@@ -438,6 +438,18 @@ class TestFaults:
         with pytest.raises(OSError, match="no such repository or branch"):
             publish_folder(folder, REPO, additions=Additions(base_revision="nothing"))
         assert not hub_here.api().repo_exists(REPO)
+
+
+def test_the_documentations_python_runs_as_printed(hub_here, base, folder, tmp_path, monkeypatch):
+    folder.rename(tmp_path / "my_adapter")
+    for name in ("clip.mp4", "video.mp4"):
+        write_rising_video(tmp_path / name, num_frames=8)
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "publish.md").read_text()
+    publishing, using = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(publishing, {})
+    assert "example.mp4" in hub_here.repository("user/my-adapter").files()
+    hub_here.run_client(f"import os\nos.chdir({str(tmp_path)!r})\n{using}")
 
 
 USE = """

@@ -33,7 +33,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--base-revision", metavar="REV", help="the base's commit, branch or tag that is loaded")
     parser.add_argument("--example", metavar="VIDEO", help="a short clip, shown with the model's answer")
     parser.add_argument(
-        "--report", action="append", default=[], metavar="FOLDER", help="of `vita-clip evaluate --output`; may repeat"
+        "--report",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="that `vita-clip evaluate --out` wrote; may repeat",
     )
     parser.add_argument("--license", help='of the weights, by the Hub\'s name for it, such as "apache-2.0"')
     parser.add_argument("--language", help='of the class names, such as "en"')

@@ -61,7 +61,7 @@ def commit_folder(
             for name in present
             if name not in named and "/" not in name and any(fnmatch(name, pattern) for pattern in delete)
         ]
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        operations: list[Any] = [
             *(CommitOperationDelete(name) for name in gone),
             *(CommitOperationAdd(name, path) for name, path in named.items() if name not in skip),
         ]

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
-from datasets import Dataset
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
@@ -34,6 +33,8 @@ def stage_reports(reports: Sequence[Path], target: Path) -> list[EvalResult]:
         OSError: there is no report.
         ValueError: it is damaged, or two have one name.
     """
+    from datasets import Dataset
+
     results: list[EvalResult] = []
     for report in reports:
         content = _read(report)
@@ -60,7 +61,7 @@ def stage_reports(reports: Sequence[Path], target: Path) -> list[EvalResult]:
 def _read(report: Path) -> dict:
     path = report / REPORT_FILE
     if not path.is_file():
-        raise OSError(f"{report}: has no {REPORT_FILE}; expected a folder that `vita-clip evaluate --output` wrote.")
+        raise OSError(f"{report}: has no {REPORT_FILE}; expected a folder that `vita-clip evaluate --out` wrote.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["protocol"]["name"]

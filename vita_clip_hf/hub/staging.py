@@ -45,7 +45,7 @@ class Additions:
         base: in place of the base's name in the checkpoint; a Hub id.
         base_revision: the base's commit, branch or tag.
         example: a short clip that shows what the model does.
-        reports: folders that `vita-clip evaluate --output` wrote, beside those in the checkpoint's `evaluation/`.
+        reports: folders that `vita-clip evaluate --out` wrote, beside those in the checkpoint's `evaluation/`.
     """
 
     base: str | None = None
