@@ -203,8 +203,6 @@ def _load_trained(
 
 def _load_adapter(load: _Loading, adapter: str, config: PromptedClipConfig) -> Loaded:
     """The base that an adapter names, and then the prompts in its file."""
-    if not config.base_model_name_or_path:
-        raise ValueError(f"{load.path} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
     hub = _hub_of_base(config, load.hub)
     base = _base_of(load.path, Path(adapter).parent, config, hub)
     model, info = load(base, hub, config, whole=False, adapter=adapter)
@@ -217,6 +215,8 @@ def _base_of(adapter: str, folder: Path, config: PromptedClipConfig, hub: dict[s
     The Hub id or folder of an adapter's base. Raises `OSError` if it is not found, and `ValueError` if it is no CLIP,
     such as an adapter that names another one, or itself.
     """
+    if not config.base_model_name_or_path:
+        raise ValueError(f"{adapter} is an adapter, but its {CONFIG_NAME} names no base_model_name_or_path.")
     named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
     remedy = "Give the place of its base by base_model_name_or_path=..."
     try:
