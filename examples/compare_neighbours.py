@@ -1,8 +1,7 @@
 """
 Vita-CLIP beside its neighbours under one protocol: figures, differences on the same videos, pictures.
 
-    python examples/compare_neighbours.py openai/clip-vit-base-patch16 microsoft/xclip-base-patch16-zero-shot \
-        runs/vita_clip --protocol zero-shot-ucf101 --videos UCF-101 --list ucfTrainTestlist --out comparison
+    python examples/compare_neighbours.py CLIP ADAPTER X_CLIP --protocol supervised --videos my_videos --out comparison
 
 A model is whatever `vita-clip train --method ...` saves, any CLIP, or an X-CLIP. The others are measured against the
 first. `vita-clip evaluate` and `vita-clip compare` do the same from the command line.

@@ -3,14 +3,16 @@ Vita-CLIP and its neighbours on Motion Shapes, from one tiny CLIP: what each lea
 
     python examples/studies/compare_methods.py --output runs/compare_methods
 
-Every training sees the same number of clips. Three parts, each with a JSON file and a table: `supervised` (and what is
-left of the frozen CLIP's zero-shot abilities, and combinations of shape and motion that training lacks),
-`base_to_novel` (16 clips of each of seven motions), and `few_shot` (16 clips of each motion, for the two best).
+Every training sees the same number of clips. First each method's learning rate is chosen: by trainings of a third of
+the length, judged on clips of their own (`learning_rates`). Then there are three parts, each with a JSON file and a
+table: `supervised` (and what is left of the frozen CLIP's zero-shot abilities, and combinations of shape and motion
+that training lacks), `base_to_novel` (16 clips of each of seven motions), and `few_shot` (16 clips of each motion, for
+the two best). An interrupted study goes on where it was.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -66,23 +68,55 @@ class Comparison:
 
     def run(self, output: Path, seeds: Sequence[int]) -> dict[str, Runs]:
         """Runs all parts, and keeps what is in `output` already."""
-        supervised = self._study("supervised", self.contenders, self.measure_supervised, supervised_table)
+        rates = self._study("learning_rates", self._tries(), self.measure_rate, rates_table).run(output, seeds[:1])
+        found = {"learning_rates": rates}
+        rows = self._rows_at_best_rates(rates)
+        supervised = self._study("supervised", rows, self.measure_supervised, supervised_table)
         supervised = replace(supervised, draw=draw_tradeoff)
-        found = {"supervised": supervised.run(output, seeds)}
-        base_to_novel = self._study("base_to_novel", self.contenders, self.measure_base_to_novel, base_to_novel_table)
+        found["supervised"] = supervised.run(output, seeds)
+        base_to_novel = self._study("base_to_novel", rows, self.measure_base_to_novel, base_to_novel_table)
         found["base_to_novel"] = base_to_novel.run(output, seeds)
         best = two_best(found["supervised"], self.contenders)
-        few_shot = self._study("few_shot", best, self.measure_few_shot, few_shot_table)
+        few_shot = self._study("few_shot", {name: rows[name] for name in best}, self.measure_few_shot, few_shot_table)
         found["few_shot"] = few_shot.run(output, seeds)
         return found
 
-    def _study(self, part: str, contenders: Mapping[str, Contender], measure: Any, format_table: Any) -> Study:
-        steps = self.recipe.steps if part == "supervised" else self.few_shot_steps
-        # Seed, prompts and learning rate are those of a row.
+    def _tries(self) -> dict[str, dict[str, Any]]:
+        """Every contender that has a choice of rates, with each of them."""
+        return {
+            f"{name}, {rate:g}": self._row(name, rate)
+            for name, contender in self.contenders.items()
+            for rate in contender.rates
+            if len(contender.rates) > 1
+        }
+
+    def _rows_at_best_rates(self, tried: Runs) -> dict[str, dict[str, Any]]:
+        """The contenders' rows, each with the rate of the highest accuracy on the validation clips."""
+
+        def accuracy(name: str, rate: float) -> float:
+            return tried[f"{name}, {rate:g}"][0]["top_1"]
+
+        rows = {}
+        for name, contender in self.contenders.items():
+            rates = contender.rates
+            best = rates[0] if len(rates) == 1 else max(rates, key=lambda rate, name=name: accuracy(name, rate))
+            rows[name] = self._row(name, best)
+        return rows
+
+    def _row(self, name: str, rate: float) -> dict[str, Any]:
+        contender = self.contenders[name]
+        facts = {"kind": contender.kind, "fields": dict(contender.fields), "template": contender.template}
+        return {"name": name, **facts, "learning_rate": rate}
+
+    def _study(
+        self, part: str, rows: Mapping[str, dict[str, Any]], measure: Any, format_table: Callable[[Runs], str]
+    ) -> Study:
+        steps = {"supervised": self.recipe.steps, "learning_rates": self.recipe.steps // 3}.get(
+            part, self.few_shot_steps
+        )
         recipe = {name: getattr(self.recipe, name) for name in ("num_frames", "batch_size", "weight_decay")}
         sizes = {"train_clips": self.clips.train_clips, "test_clips": self.clips.test_clips, "shots": SHOTS}
         shared = {**recipe, **sizes, "steps": steps, "clips_seen": steps * self.recipe.batch_size}
-        rows = {name: {"name": name, **asdict(contender)} for name, contender in contenders.items()}
         return Study(part, rows, measure, format_table, shared)
 
     # ---- one run ----
@@ -92,7 +126,7 @@ class Comparison:
     ) -> tuple[Judged, Figures]:
         contender = self.contenders[row["name"]]
         model = build(contender, clips.motions, self.recipe.num_frames, seed, self.processor.tokenizer)
-        recipe = replace(self.recipe, steps=steps, seed=seed, learning_rate=contender.learning_rate)
+        recipe = replace(self.recipe, steps=steps, seed=seed, learning_rate=row["learning_rate"])
         start = time.perf_counter()
         train(contender, model, recipe, clips.clips, self.processor, folder)
         facts = {"seconds": round(time.perf_counter() - start, 1), "parameters": count_trained(model)}
@@ -112,6 +146,11 @@ class Comparison:
 
     def _accuracy(self, judged: Judged, clips: SpecifiedClips, texts: torch.Tensor) -> float:
         return top_k_accuracy(self._score(judged, self._encode(judged, clips), texts), clips.clips.labels)
+
+    def measure_rate(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
+        """A short training on all motions, judged on clips of its own."""
+        judged, facts = self._train(row, seed, folder, self.clips.train, self.recipe.steps // 3)
+        return {**facts, "top_1": self._accuracy(judged, self.clips.validation, judged.own_classes())}
 
     def measure_supervised(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
         """All motions, all training clips."""
@@ -177,11 +216,11 @@ def harmonic_mean(first: float, second: float) -> float:
     return 2 * first * second / (first + second) if first + second else 0.0
 
 
-def two_best(supervised: Runs, contenders: Mapping[str, Contender]) -> dict[str, Contender]:
+def two_best(supervised: Runs, contenders: Mapping[str, Contender]) -> list[str]:
     """The two trained methods with the highest mean top-1."""
     trained = [name for name in contenders if contenders[name].kind != FROZEN]
     ranked = sorted(trained, key=lambda name: -mean(figures["seen_top_1"] for figures in supervised[name]))
-    return {name: contenders[name] for name in ranked[:2]}
+    return ranked[:2]
 
 
 # ---- tables ----
@@ -206,6 +245,11 @@ def _table(runs: Runs, columns: Mapping[str, str]) -> str:
         for name, figures in runs.items()
     ]
     return markdown_table(["method", "trained numbers", *columns.values(), "seconds"], rows)
+
+
+def rates_table(runs: Runs) -> str:
+    """Accuracies in percent."""
+    return _table(runs, {"top_1": "top-1 on validation clips"})
 
 
 def supervised_table(runs: Runs) -> str:

@@ -33,26 +33,27 @@ class Contender:
     Args:
         kind: how it is built: a method of `vita-clip train`, "x_clip" or "frozen".
         fields: of its configuration.
-        learning_rate: of AdamW.
+        rates: learning rates of AdamW, of which the study chooses one.
         template: the text of a class that was not trained.
     """
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float = 0.0
+    rates: tuple[float, ...] = (0.0,)
     template: str = SENTENCE
 
 
+PROMPT_RATES, WHOLE_RATES = (1e-3, 2e-3, 4e-3), (1e-4, 3e-4, 1e-3)
 # X-CLIP and Efficient-Prompt are trained on names alone, and unified contexts stand in the place of a template.
 CONTENDERS = {
     "CLIP, mean of frames": Contender(FROZEN),
-    "Efficient-Prompt": Contender(EFFICIENT_PROMPT, {}, 2e-3, "{}"),
-    "X-CLIP": Contender(X_CLIP, {}, 5e-4, "{}"),
-    "fine-tuned CLIP": Contender(FINETUNE, {"class_template": SENTENCE}, 5e-4),
-    "Vita-CLIP": Contender(VITA_CLIP, PROMPTS, 2e-3),
-    "Vita-CLIP, unified": Contender(VITA_CLIP, {**PROMPTS, **UNIFIED}, 2e-3, "{}"),
-    "Vita-CLIP compact": Contender(VITA_CLIP, {**PROMPTS, **COMPACT}, 2e-3),
-    "Vita-CLIP compact, unified": Contender(VITA_CLIP, {**PROMPTS, **COMPACT, **UNIFIED}, 2e-3, "{}"),
+    "Efficient-Prompt": Contender(EFFICIENT_PROMPT, {}, PROMPT_RATES, "{}"),
+    "X-CLIP": Contender(X_CLIP, {}, WHOLE_RATES, "{}"),
+    "fine-tuned CLIP": Contender(FINETUNE, {"class_template": SENTENCE}, WHOLE_RATES),
+    "Vita-CLIP": Contender(VITA_CLIP, PROMPTS, PROMPT_RATES),
+    "Vita-CLIP, unified": Contender(VITA_CLIP, {**PROMPTS, **UNIFIED}, PROMPT_RATES, "{}"),
+    "Vita-CLIP compact": Contender(VITA_CLIP, {**PROMPTS, **COMPACT}, PROMPT_RATES),
+    "Vita-CLIP compact, unified": Contender(VITA_CLIP, {**PROMPTS, **COMPACT, **UNIFIED}, PROMPT_RATES, "{}"),
 }
 
 
@@ -78,7 +79,7 @@ def build(contender: Contender, labels: Sequence[str], num_frames: int, seed: in
 def train(
     contender: Contender, model: nn.Module, recipe: Recipe, clips: Any, processor: VitaClipProcessor, folder: Path
 ) -> None:
-    """Trains in place by the demo's training, with the contender's learning rate."""
+    """Trains in place by the demo's training; a frozen CLIP stays as it is."""
     if contender.kind != FROZEN:
         train_prompts(model, recipe, clips, None, processor, folder / "trainer", progress=False)
 

@@ -93,6 +93,10 @@ class Combinations:
         return draw_clips(self.test_clips, 2, self.num_frames)
 
     @cached_property
+    def validation(self) -> SpecifiedClips:
+        return draw_clips(self.test_clips, 4, self.num_frames)
+
+    @cached_property
     def unseen(self) -> SpecifiedClips:
         return draw_clips(self.test_clips, 3, self.num_frames, unseen=True)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import compare_methods
 import contenders
@@ -40,8 +41,10 @@ def clips() -> Combinations:
 @pytest.fixture
 def comparison(clips, monkeypatch) -> Comparison:
     monkeypatch.setattr(compare_methods, "SHOTS", 2)
-    recipe = Recipe(steps=2, batch_size=4, num_frames=NUM_FRAMES)
-    return Comparison(clips, recipe, 1, {name: CONTENDERS[name] for name in TRIED})
+    recipe = Recipe(steps=3, batch_size=4, num_frames=NUM_FRAMES)
+    tried = {name: replace(CONTENDERS[name], rates=CONTENDERS[name].rates[:1]) for name in TRIED}
+    tried["Efficient-Prompt"] = replace(tried["Efficient-Prompt"], rates=(1e-3, 2e-3))
+    return Comparison(clips, recipe, 1, tried)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def tiny_clip() -> CLIPModel:
 def test_every_method_is_trained_and_judged_once(comparison, tmp_path, monkeypatch):
     runs = comparison.run(tmp_path, (0,))
     assert list(runs["supervised"]) == list(runs["base_to_novel"]) == list(TRIED)
-    assert runs["few_shot"].keys() == two_best(runs["supervised"], comparison.contenders).keys()
+    assert list(runs["few_shot"]) == two_best(runs["supervised"], comparison.contenders)
     for name, (figures,) in runs["supervised"].items():
         assert (figures["parameters"] == 0) == (name == "CLIP, mean of frames")
         assert figures["retained"].keys() == ATTRIBUTES.keys()
@@ -62,9 +65,7 @@ def test_every_method_is_trained_and_judged_once(comparison, tmp_path, monkeypat
         assert all(0 <= value <= 1 for value in accuracies)
     for part in runs:
         assert json.loads((tmp_path / f"{part}.json").read_text())["runs"] == runs[part]
-        assert (tmp_path / f"{part}.md").read_text().count("| X-CLIP |") == (2 if part == "supervised" else 1) * (
-            "X-CLIP" in runs[part]
-        )
+        assert all(f"| {name} |" in (tmp_path / f"{part}.md").read_text() for name in runs[part])
     assert (tmp_path / "supervised.png").read_bytes().startswith(PNG_START)
 
     def no_training(*args, **kwargs):
@@ -84,7 +85,7 @@ def test_training_lacks_the_unseen_combinations_and_nothing_else(clips):
 
 
 def test_the_frozen_clip_keeps_what_a_plain_clip_can(comparison, tiny_clip):
-    judged, _ = comparison._train({"name": "CLIP, mean of frames"}, 0, None, comparison.clips.train, 1)
+    judged, _ = comparison._train(comparison._row("CLIP, mean of frames", 0.0), 0, None, comparison.clips.train, 1)
     processor, test = comparison.processor, comparison.clips.test
     encoded = comparison._encode(judged, test)
     pixel_values = PixelNormalization.of(processor.video_processor)(test.clips.pixel_values, torch.float32)
@@ -131,10 +132,18 @@ def test_shots_are_of_each_motion_and_follow_the_seed(clips):
     ]
 
 
+def test_each_method_gets_the_rate_that_was_best(comparison):
+    tried = {"Efficient-Prompt, 0.001": [{"top_1": 0.3}], "Efficient-Prompt, 0.002": [{"top_1": 0.4}]}
+    rows = comparison._rows_at_best_rates(tried)
+    assert rows["Efficient-Prompt"]["learning_rate"] == 2e-3
+    assert rows["X-CLIP"]["learning_rate"] == CONTENDERS["X-CLIP"].rates[0]
+    assert list(comparison._tries()) == list(tried)
+
+
 def test_the_two_best_are_trained_ones():
     runs = {name: [{"seen_top_1": place / 10}] for place, name in enumerate(CONTENDERS)}
     runs["CLIP, mean of frames"] = [{"seen_top_1": 1.0}]
-    assert list(two_best(runs, CONTENDERS)) == ["Vita-CLIP compact, unified", "Vita-CLIP compact"]
+    assert two_best(runs, CONTENDERS) == ["Vita-CLIP compact, unified", "Vita-CLIP compact"]
 
 
 # ---- X-CLIP from a CLIP ----
