@@ -112,7 +112,7 @@ NOT_STORED += ("device", "return_tensors", "allow_private")
 COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
-MOST_PIXELS = 2**26  # of one video by stored settings, in all frames and views; 800 MB in float32
+MOST_PIXELS = 3 * 2**24  # of one video by stored settings, in all frames and views; 600 MB in float32
 
 
 def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:
