@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODELING = REPOSITORY / "modeling"
 PACKAGE = REPOSITORY / "vita_clip_hf"
 
-MOST_LINES, MOST_LINES_IN_A_FILE = 3_926, 350
+MOST_LINES, MOST_LINES_IN_A_FILE = 3_928, 350
 # A file may import only those that stand before it.
 MODELING_ORDER = (
     "configuration",
