@@ -139,6 +139,8 @@ def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProces
                 f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} "
                 "pixels of one video, the most that a file may ask for; give more in the call"
             )
+    if not isinstance(settings.get("auto_map", {}), dict):
+        raise ValueError(f"auto_map must be an object, found {settings['auto_map']!r:.100}")
     if own.get("resample") not in (None, *PILImageResampling):
         raise ValueError(f"resample must be one of {[*map(int, PILImageResampling)]}, found {own['resample']!r:.100}")
     return settings

@@ -246,7 +246,7 @@ def test_a_damaged_file_is_an_error_of_one_line(saved, name, content):
         *(("image_mean", "x"), ("image_std", [0, 1, 1]), ("image_std", [1, 1]), ("rescale_factor", float("inf"))),
         *(("size", {"shortest_edge": 10**9}), ("size", -1), ("crop_size", {"height": "x", "width": 3})),
         *(("num_frames", 10**9), ("num_temporal_views", 10**9), ("sampling", 3), ("num_frames", "8")),
-        *(("resample", 99), ("resample", -1), ("num_spatial_views", 2**17)),
+        *(("resample", 99), ("resample", -1), ("num_spatial_views", 2**17), ("auto_map", 0), ("auto_map", [])),
         # Each is allowed alone; all frames together would take GBs.
         *(
             ("num_temporal_views", 2**16),
