@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig, read_config_fields
+from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig, check_token_ids, read_config_fields
 from ..modeling.labels_vita_clip import label_words, load_tokenizer_of
 from ..modeling.modeling_efficient_prompt import EfficientPromptForVideoClassification
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
@@ -55,7 +55,7 @@ def _load_whole_clip(model: BaseOptions, names: list[str], num_frames: int) -> V
     config = loaded.config
     texts = [model.class_template.replace("{}", label_words(name)) for name in names]
     config.label_token_ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-    config.check_token_ids(config.label_token_ids)
+    check_token_ids(config.label_token_ids, config.text_config.vocab_size)
     _check_lengths(model.class_template, names, config)
     loaded.class_prompts = ClassPrompts(config.text_config, config.label_token_ids, names)
     config.base_model_name_or_path = config.base_model_revision = config.base_model_fingerprint = None
