@@ -110,16 +110,14 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
 NOT_STORED: tuple[str, ...] = ("image_processor_type", "feature_extractor_type", "processor_class")
 NOT_STORED += ("device", "return_tensors", "allow_private")
 COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
-LONGEST_EDGE = 2**13  # pixels
-MOST_FRAMES = 2**16
+LONGEST_EDGE, MOST_FRAMES = 2**13, 2**16  # pixels; frames, views and strides
 MOST_PIXELS = 3 * 2**24  # of one video by stored settings, in all frames and views; 600 MB in float32
 
 
 def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:
     """Stored settings without `NOT_STORED`; raises an error for a type or a number that makes no sense."""
     settings = {key: value for key, value in settings.items() if key not in NOT_STORED}
-    known = taker.valid_kwargs.__annotations__
-    own = {key: value for key, value in settings.items() if key in known and value is not None}
+    own = {key: settings[key] for key in taker.valid_kwargs.__annotations__ if settings.get(key) is not None}
     validate_typed_dict(taker.valid_kwargs, own)
     _checked_sampling({**vars(taker), **own})
     for key in ("image_mean", "image_std", "rescale_factor"):
