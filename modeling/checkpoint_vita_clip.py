@@ -220,7 +220,7 @@ def _base_of(adapter: str, folder: Path, config: PromptedClipConfig, hub: dict[s
     named = f"The base {config.base_model_name_or_path!r} (revision {hub['revision']}) of the adapter {adapter}"
     remedy = "Give the place of its base by base_model_name_or_path=..."
     try:
-        base = locate_base(config.base_model_name_or_path, relative_to=folder)
+        base = locate_base(str(config.base_model_name_or_path), relative_to=folder)
         model_type = read_config_fields(base, **hub).get("model_type")
     except (OSError, ValueError) as error:
         kind = OSError if isinstance(error, OSError) else ValueError

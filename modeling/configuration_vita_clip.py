@@ -460,6 +460,9 @@ def labels_of(
         ValueError: there are none, a name is empty or repeated, the ids are not 0, 1, 2, ..., or two of the arguments
             contradict each other.
     """
+    for field, names in (("id2label", id2label), ("label2id", label2id)):
+        if not (names is None or isinstance(names, dict)):
+            raise ValueError(f"{field} must be a dict, such as id2label=dict(enumerate(names)), found {names!r:.100}.")
     by_name = None if label2id is None else {str(index): name for name, index in label2id.items()}
     by_id = by_name or {} if id2label is None else {str(index): name for index, name in id2label.items()}
     check_label_names(list(by_id.values()))

@@ -113,12 +113,17 @@ def check_templates(templates: Sequence[str]) -> None:
             raise ValueError(f"Each template needs one {{}} for the label; found {template!r}.")
 
 
+def templates_of(model: nn.Module) -> tuple[str, ...]:
+    """The templates in which labels stand by default: those of zero-shot evaluation, or those of the model's kind."""
+    return getattr(model, "label_templates", VIDEO_TEMPLATES)
+
+
 @torch.no_grad()
 def embed_labels(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
-    templates: Sequence[str] = VIDEO_TEMPLATES,
+    templates: Sequence[str] | None = None,
     chunk_size: int = 512,
 ) -> torch.Tensor:
     """
@@ -128,7 +133,7 @@ def embed_labels(
         model: a [`VitaClipModel`]; its text encoder is used without learned contexts.
         tokenizer: of the model's base.
         labels: names; underscores are read as spaces.
-        templates: each with one `{}` for the name.
+        templates: each with one `{}` for the name; by default those of [`templates_of`].
         chunk_size: texts encoded at once, which bounds memory.
 
     Returns:
@@ -138,6 +143,7 @@ def embed_labels(
         ValueError: labels are empty or repeated, a template has no `{}`, or a label is too long for the encoder.
     """
     check_class_names(list(labels))
+    templates = templates_of(model) if templates is None else templates
     check_templates(templates)
     texts = [template.replace("{}", label_words(name)) for name in labels for template in templates]
     _check_texts(tokenizer, texts, model.config)
@@ -164,4 +170,4 @@ def _check_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], config: A
             )
 
 
-__all__ = ["VIDEO_TEMPLATES", "check_templates", "embed_labels", "label_words"]
+__all__ = ["VIDEO_TEMPLATES", "check_templates", "embed_labels", "label_words", "templates_of"]

@@ -187,6 +187,7 @@ class EfficientPromptModel(VitaClipModel):
     base_model_prefix = "efficient_prompt"
     prompt_parts = EFFICIENT_PROMPTS
     vision_model_class = CLIPVisionModel
+    label_templates = ("{}",)  # it is trained on names alone
     temporal_transformer: TemporalTransformer | None
     _no_split_modules = [  # noqa: RUF012 - a class variable by transformers' contract
         *("CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"),

@@ -14,14 +14,15 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.video_utils import VideoMetadata
 
 from .configuration_vita_clip import check_label_names
-from .labels_vita_clip import VIDEO_TEMPLATES, check_templates, embed_labels
+from .labels_vita_clip import check_templates, embed_labels, templates_of
 from .modeling_vita_clip import average_views
 from .remote_code_vita_clip import CLASSES, name_code
 from .video_processing_vita_clip import as_video_batch, is_frame
 from .video_reading_vita_clip import VideoReader, end_of_last_frame, frames_shown, is_video_source
 
-# Sums of seconds are rounded: what differs by less than this is the same time.
+# Sums of seconds are rounded: what differs by less than this, or by a quarter of a frame or window, is the same time.
 _SMALLEST_TIME = 1e-3
+FUNCTIONS_TO_APPLY = ("softmax", "sigmoid", "none")
 
 
 class ZeroShotVideoClassificationPipeline(ChunkPipeline):
@@ -59,7 +60,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 f"This pipeline runs models of the types {', '.join(map(repr, CLASSES))}; {type(model).__name__} is "
                 f"of the type {model.config.model_type!r}."
             )
-        self._labels, self._templates = _labels_of(candidate_labels), _templates_of(hypothesis_template)
+        self._labels = _labels_of(candidate_labels)
+        self._templates = _checked_templates(
+            templates_of(model) if hypothesis_template is None else hypothesis_template
+        )
         super().__init__(model, *args, candidate_labels=self._labels, **kwargs)
         if self.processor is None:
             raise ValueError("The pipeline needs the model's processor: give the argument processor=...")
@@ -104,13 +108,17 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 results come one by one as they are asked for.
             candidate_labels: names of what might be seen; underscores are read as spaces. Without them: the classes
                 that the model was trained on, by its learned contexts.
-            hypothesis_template (`str` or list of them, defaults to `VIDEO_TEMPLATES`, those of zero-shot evaluation):
-                the text around a candidate label; the embeddings of several are averaged.
+            hypothesis_template (`str` or list of them, *optional*): the text around a candidate label; the embeddings
+                of several are averaged. By default those of zero-shot evaluation, of Efficient-Prompt the name alone.
             top_k (`int`, *optional*): how many labels to return; all by default.
+            function_to_apply (`str`, defaults to `"softmax"`): from logits to scores: `"softmax"`, over the labels;
+                `"sigmoid"`, of each label on its own, which is close to 1 for all cosines that CLIP gives; `"none"`.
+                Windows and views are averaged after a softmax in any case.
             window_seconds (`float`, *optional*): classify windows of this length each on its own; for long videos.
                 The frames of a window are those that are on the screen in it, by each frame's own time.
             stride_seconds (`float`, defaults to `window_seconds`): from the start of one window to the next. The last
                 window ends with the video; the only one of a video that is shorter than a window is the whole video.
+            max_windows (`int`, *optional*): refuse a video that has more windows.
             average_windows (`bool`, defaults to `False`): return the mean of the windows' scores, in place of each
                 window's.
             fps (`float`, *optional*): for windows: frames per second of frames in memory, or a constant rate in place
@@ -120,10 +128,13 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 `sampling="strided"` with this `frame_stride`, by the name that transformers' pipelines have for it.
             videos_kwargs (`dict`, *optional*): any settings of the video processor for this call, such as `sampling`,
                 `num_temporal_views`.
+            allow_private (`bool`, *optional*): whether URLs may lead to this machine and to private networks; by
+                default the processor's, which is yes. Whoever serves others says no, here or to the constructor.
             batch_size (`int`, defaults to 1): videos, or windows, that pass the model at once.
 
         Returns:
-            For a video `[{"label": str, "score": float}, ...]`, best first; the scores of all labels sum to 1. With
+            For a video `[{"label": str, "score": float}, ...]`, best first; of a softmax, the scores of all labels sum
+            to 1. With
             windows `[{"start": seconds, "end": seconds, "labels": [{"label", "score"}, ...]}, ...]`. For several
             videos a list of these.
 
@@ -135,7 +146,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         labels = self._labels if candidate_labels is None else _labels_of(candidate_labels)
         if labels is None and hypothesis_template is not None:
             raise ValueError("hypothesis_template needs candidate_labels; the model's classes have learned contexts.")
-        templates = self._templates if hypothesis_template is None else _templates_of(hypothesis_template)
+        templates = self._templates if hypothesis_template is None else _checked_templates(hypothesis_template)
         kwargs |= {"candidate_labels": labels, "text_embeds": self._embed_texts(labels, templates)}
         if isinstance(videos, (Dataset, GeneratorType)):
             return super().__call__(videos, **kwargs)
@@ -155,7 +166,13 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         num_frames: int | None = None,
         frame_sampling_rate: int | None = None,
         videos_kwargs: dict[str, Any] | None = None,
+        allow_private: bool | None = None,
+        max_windows: int | None = None,
+        function_to_apply: str | None = None,
     ) -> tuple[dict, dict, dict]:
+        if function_to_apply is not None and function_to_apply not in FUNCTIONS_TO_APPLY:
+            names = ", ".join(map(repr, FUNCTIONS_TO_APPLY))
+            raise ValueError(f"function_to_apply must be one of {names}, found {function_to_apply!r}.")
         if top_k is not None and not (isinstance(top_k, Integral) and top_k >= 1):
             raise ValueError(f"top_k must be at least 1, found {top_k!r}.")
         seconds = {"window_seconds": window_seconds, "stride_seconds": stride_seconds, "fps": fps}
@@ -163,8 +180,10 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
             if value is not None and not (isinstance(value, Real) and value > 0):
                 raise ValueError(f"{name} must be more than 0, found {value!r}.")
         frames = {"num_frames": num_frames, "frame_sampling_rate": frame_sampling_rate}
-        reading = {**seconds, **frames, "videos_kwargs": videos_kwargs}
-        ranking = {"candidate_labels": candidate_labels, "top_k": top_k, "average_windows": average_windows}
+        reading = {**seconds, **frames, "videos_kwargs": videos_kwargs, "max_windows": max_windows}
+        reading["allow_private"] = allow_private
+        ranking: dict[str, Any] = {"candidate_labels": candidate_labels, "average_windows": average_windows}
+        ranking |= {"top_k": top_k, "function_to_apply": function_to_apply}
         return _given(reading), _given({"text_embeds": text_embeds}), _given(ranking)
 
     # ---- one step each ----
@@ -175,20 +194,30 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         window_seconds: float | None = None,
         stride_seconds: float | None = None,
         fps: float | None = None,
+        allow_private: bool | None = None,
+        max_windows: int | None = None,
         **reading: Any,
     ) -> Iterator[dict[str, Any]]:
         """A video to clips of shape `(1, T, 3, H, W)` or `(1, V, T, 3, H, W)`, one or, with `span`, one per window."""
         settings = _video_settings(**reading)
+        if allow_private is not None:
+            settings["allow_private"] = allow_private
         if window_seconds is None:
             for name, value in (("stride_seconds", stride_seconds), ("fps", fps)):
                 if value is not None:
                     raise ValueError(f"{name}={value} needs window_seconds, the length of a window.")
             yield {"clips": [self._to_clips([video], settings)], "span": None, "is_last": True}
             return
-        frames = _TimedFrames(video, fps)
+        allow_private = settings.get("allow_private", self.processor.video_processor.allow_private)
+        frames = _TimedFrames(video, fps, allow_private)
         # No more windows than frames: none is shorter than a frame's mean time, and none starts sooner after another.
         length, stride = (max(value, frames.mean_time) for value in (window_seconds, stride_seconds or window_seconds))
         windows = window_bounds(frames.duration, length, stride)
+        if max_windows is not None and len(windows) > max_windows:
+            raise ValueError(
+                f"The video has {len(windows)} windows of {length:g} s, one every {stride:g} s, more than the "
+                f"{max_windows} that are allowed; make window_seconds or stride_seconds larger."
+            )
         for number, (start, end) in enumerate(windows):
             yield {
                 "clips": [self._read_window(frames, *frames.between(start, end), settings)],
@@ -230,6 +259,7 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
         candidate_labels: tuple[str, ...] | None = None,
         top_k: int | None = None,
         average_windows: bool = False,
+        function_to_apply: str = "softmax",
     ) -> list[dict[str, Any]]:
         """The result for a video, from the outputs of its windows or from its only output."""
         labels = self.model.config.label_names if candidate_labels is None else candidate_labels
@@ -240,10 +270,12 @@ class ZeroShotVideoClassificationPipeline(ChunkPipeline):
                 f"its weights are damaged, or too large for its precision, {self.dtype}."
             )
         if average_windows or model_outputs[0]["span"] is None:
-            return rank_labels(average_views(logits[None])[0].softmax(dim=-1), labels, top_k)
+            # One output keeps its logits: the average of views is of their softmax.
+            logits = average_views(logits[None]) if len(logits) > 1 else logits
+            return rank_labels(_scores(function_to_apply, logits)[0], labels, top_k)
         return [
             {"start": output["span"][0], "end": output["span"][1], "labels": rank_labels(window, labels, top_k)}
-            for output, window in zip(model_outputs, logits.softmax(dim=-1), strict=True)
+            for output, window in zip(model_outputs, _scores(function_to_apply, logits), strict=True)
         ]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -259,6 +291,7 @@ class _TimedFrames:
     Args:
         video: a source of [`VideoReader`], or frames in memory.
         fps: of frames in memory, or a constant rate in place of a file's own times.
+        allow_private: as in [`VideoReader`].
 
     Attributes:
         duration (`float`): seconds, of which the last frame takes as many as the one before it.
@@ -269,8 +302,9 @@ class _TimedFrames:
         VideoReadError: the file cannot be read.
     """
 
-    def __init__(self, video: Any, fps: float | None):
-        self._reader = reader = VideoReader(video) if is_video_source(video) else None
+    def __init__(self, video: Any, fps: float | None, allow_private: bool = True):
+        reader = VideoReader(video, allow_private=allow_private) if is_video_source(video) else None
+        self._reader: Any = reader
         self._frames = [video] if is_frame(video) else video
         total = len(self._frames) if reader is None else reader.num_frames
         if total == 0:
@@ -306,11 +340,11 @@ def window_bounds(duration: float, window_seconds: float, stride_seconds: float)
     last one ends with the video. They cover it if `stride_seconds` is no longer than `window_seconds`. A video that is
     shorter than a window is one window.
     """
-    last = duration - window_seconds
-    if last < _SMALLEST_TIME:
+    last, slack = duration - window_seconds, min(_SMALLEST_TIME, stride_seconds / 4, window_seconds / 4)
+    if last < slack:
         return [(0.0, duration)]
-    starts = [number * stride_seconds for number in range(int((last + _SMALLEST_TIME) / stride_seconds) + 1)]
-    if last - starts[-1] > _SMALLEST_TIME:
+    starts = [number * stride_seconds for number in range(int((last + slack) / stride_seconds) + 1)]
+    if last - starts[-1] > slack:
         starts.append(last)
     return [(start, start + window_seconds) for start in starts]
 
@@ -320,6 +354,12 @@ def rank_labels(scores: torch.Tensor, labels: Sequence[str], top_k: int | None =
     best = scores.topk(min(top_k or len(labels), len(labels)))
     ranked = zip(best.values.tolist(), best.indices.tolist(), strict=True)
     return [{"label": labels[index], "score": score} for score, index in ranked]
+
+
+def _scores(function: str, logits: torch.Tensor) -> torch.Tensor:
+    if function == "softmax":
+        return logits.softmax(dim=-1)
+    return logits.sigmoid() if function == "sigmoid" else logits
 
 
 def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -332,10 +372,8 @@ def _labels_of(candidate_labels: Sequence[str] | None) -> tuple[str, ...] | None
     return tuple(candidate_labels)
 
 
-def _templates_of(hypothesis_template: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Likewise, of one template, several, or those of zero-shot evaluation."""
-    if hypothesis_template is None:
-        return VIDEO_TEMPLATES
+def _checked_templates(hypothesis_template: str | Sequence[str]) -> tuple[str, ...]:
+    """Likewise, of one template or several."""
     templates = (hypothesis_template,) if isinstance(hypothesis_template, str) else tuple(hypothesis_template)
     check_templates(templates)
     return templates

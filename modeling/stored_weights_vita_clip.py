@@ -115,7 +115,10 @@ def expected_shapes(
     Raises:
         ValueError: the configuration is that of no model, or of one of another size.
     """
-    positions = shapes.get("text_model.embeddings.position_embedding.weight", (0,))[0]
+    name = "text_model.embeddings.position_embedding.weight"
+    if name not in shapes:
+        raise ValueError(f"{source} has no tensor {name}: its weights are not those of a {cls.__name__} or a CLIP.")
+    positions = shapes[name][0]
     if config.text_config.max_position_embeddings != positions:
         raise ValueError(
             f"text_config.max_position_embeddings is {config.text_config.max_position_embeddings}, and {source} holds "

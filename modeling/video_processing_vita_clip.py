@@ -94,20 +94,25 @@ class VitaClipVideoProcessorKwargs(VideosKwargs, total=False):  # type: ignore[c
         num_spatial_views (`int`, *optional*, defaults to 1):
             Number of crops of each clip: 1 is the centre, more are equally spaced along the long side (3: both ends
             and the middle).
+        allow_private (`bool`, *optional*, defaults to `True`):
+            Whether URLs may lead to this machine and to private networks, see `VideoReader`. Whoever serves others
+            says no. It is never read from a checkpoint's files, nor written into them.
     """
 
     sampling: str | None
     frame_stride: int | None
     num_temporal_views: int | None
     num_spatial_views: int | None
+    allow_private: bool | None
 
 
 # Names of other classes, and what the caller alone can choose.
-NOT_STORED = ("image_processor_type", "feature_extractor_type", "processor_class", "device", "return_tensors")
+NOT_STORED: tuple[str, ...] = ("image_processor_type", "feature_extractor_type", "processor_class")
+NOT_STORED += ("device", "return_tensors", "allow_private")
 COUNTS = ("num_frames", "num_temporal_views", "num_spatial_views")
 LONGEST_EDGE = 2**13  # pixels
 MOST_FRAMES = 2**16
-MOST_PIXELS = 2**25  # of one video by stored settings, in all frames and views; 400 MB in float32
+MOST_PIXELS = 2**26  # of one video by stored settings, in all frames and views; 800 MB in float32
 
 
 def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProcessor"]) -> dict[str, Any]:
@@ -130,10 +135,8 @@ def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProces
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
         largest = max((edge for edge in edges if edge is not None), default=1)
         if num_frames * largest**2 > MOST_PIXELS:
-            raise ValueError(
-                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} "
-                "pixels of one video, the most that a file may ask for; give more in the call"
-            )
+            shape = f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels"
+            raise ValueError(f"{shape} make more than {MOST_PIXELS:,} pixels of one video; give more in the call")
     if not isinstance(settings.get("auto_map", {}), dict):
         raise ValueError(f"auto_map must be an object, found {settings['auto_map']!r:.100}")
     if own.get("resample") not in (None, *PILImageResampling):
@@ -188,6 +191,7 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
     frame_stride = 16
     num_temporal_views = 1
     num_spatial_views = 1
+    allow_private = True
     valid_kwargs = VitaClipVideoProcessorKwargs
     model_input_names = ["pixel_values"]  # noqa: RUF012
 
@@ -202,6 +206,10 @@ class VitaClipVideoProcessor(BaseVideoProcessor):
         """As in the base class; a misspelt setting in `kwargs` (`num_frame=16`) is a `ValueError`."""
         _refuse_misspelt(kwargs, cls.valid_kwargs.__annotations__, cls.__name__)
         return super().from_dict(video_processor_dict, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the base class, without what a checkpoint does not decide: `allow_private`."""
+        return {key: value for key, value in super().to_dict().items() if key != "allow_private"}
 
     @classmethod
     def get_video_processor_dict(cls, pretrained_model_name_or_path, **kwargs) -> tuple[dict, dict]:
@@ -335,7 +343,9 @@ def _load_clip(video: Any, name: str, settings: dict[str, Any], given: VideoMeta
         return np.arange(total) if sampling is None else sampling.indices(total).reshape(-1)
 
     if is_video_source(video):
-        reader = VideoReader(video)
+        if given is not None:
+            raise ValueError(f"{name}: video_metadata stands beside a file, which has its own; leave it out")
+        reader = VideoReader(video, allow_private=settings["allow_private"])
         metadata = FileMetadata(**reader.metadata)
         metadata.frame_times = reader.frame_times
         metadata.frames_indices = choose(metadata).tolist()

@@ -38,7 +38,8 @@ _SLOWEST_BYTES_PER_SECOND = 50e6
 _START_SECONDS = 60.0
 # Frames that are handed over at once.
 _BYTES_AT_ONCE = 64 * 1024**2
-# Written times are rounded: a frame that begins within this much of a given second begins there.
+# Written times are rounded: a frame that begins within this much of a given second begins there, or within a quarter
+# of the shortest frame.
 _SMALLEST_FRAME_TIME = 1e-3
 
 
@@ -228,8 +229,9 @@ class VideoReader:
 
 def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]:
     """Of frames shown from `times` on, in seconds: the first on the screen from `start` to `end`, and the next one."""
-    first = max(int(np.searchsorted(times, start + _SMALLEST_FRAME_TIME, side="right")) - 1, 0)
-    stop = int(np.searchsorted(times, end - _SMALLEST_FRAME_TIME, side="left"))
+    slack = min(_SMALLEST_FRAME_TIME, np.diff(times).min() / 4) if len(times) > 1 else _SMALLEST_FRAME_TIME
+    first = max(int(np.searchsorted(times, start + slack, side="right")) - 1, 0)
+    stop = int(np.searchsorted(times, end - slack, side="left"))
     return first, max(stop, first + 1)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -85,6 +86,30 @@ class LoggedRequest:
     status: int
 
 
+@dataclass
+class Fault:
+    """
+    What goes wrong with the next requests of a kind.
+
+    Args:
+        method, path: of the requests; `path` is a pattern that is looked for.
+        status: the answer's, with `message`. `None`: none comes, the connection breaks.
+        times: how many requests; then the Hub is well again.
+        after: the request is answered first, and the answer lost.
+        seconds: that it takes longer.
+        spoils: the request's body is damaged on its way, and answered as it came.
+    """
+
+    method: str
+    path: str
+    status: int | None = None
+    message: str = "The Hub has a fault"
+    times: int = 1
+    after: bool = False
+    seconds: float = 0.0
+    spoils: bool = False
+
+
 Route = tuple[str, re.Pattern[str], Callable[["HubApi", Request], Response]]
 ROUTES: list[Route] = []
 REPO = r"(?P<namespace>[^/]+)/(?P<name>[^/]+?)"
@@ -112,6 +137,7 @@ class HubApi:
         requests: every request that was answered, in order.
         page_size: entries in a page of a tree listing.
         cut_next_download_at: when set, the next file download breaks after that many bytes.
+        faults: what goes wrong; each is taken out when it has happened as often as it is to.
     """
 
     def __init__(self, endpoint: str, storage_endpoint: str):
@@ -121,18 +147,43 @@ class HubApi:
         self.requests: list[LoggedRequest] = []
         self.page_size = 1000
         self.cut_next_download_at: int | None = None
+        self.faults: list[Fault] = []
         self.lfs_objects: dict[str, bytes] = {}
         self.lock = threading.Lock()
 
     def answer(self, request: Request) -> Response:
         """Find the route, answer, and turn refusals into the Hub's error responses."""
+        fault = self._fault_of(request)
+        if fault is not None:
+            time.sleep(fault.seconds)
         with self.lock:
-            response = self._answer(request)
+            response = self._answer_with(fault, request)
             host = request.headers.get("host", "")
             self.requests.append(
                 LoggedRequest(request.method, host, request.path, request.query, request.headers, response.status)
             )
         return response
+
+    def _fault_of(self, request: Request) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.method == request.method and re.search(fault.path, request.path):
+                    fault.times -= 1
+                    if not fault.times:
+                        self.faults.remove(fault)
+                    return fault
+        return None
+
+    def _answer_with(self, fault: Fault | None, request: Request) -> Response:
+        if fault is not None and fault.spoils:
+            request = dataclasses.replace(request, body=request.body[:-1] + bytes([request.body[-1] ^ 1]))
+        if fault is None or fault.spoils or (fault.seconds and fault.status is None):
+            return self._answer(request)
+        if fault.after:
+            self._answer(request)
+        if fault.status is None:
+            return Response(status=0)
+        return Response.of_error(RepositoryError(fault.status, fault.message))
 
     def _answer(self, request: Request) -> Response:
         for method, pattern, answer in ROUTES:

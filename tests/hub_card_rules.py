@@ -135,6 +135,21 @@ def _result_problem(result: Any) -> str | None:
     return None if metrics and complete else "results must have metrics with type and value"
 
 
+def widget(value: Any) -> str | None:
+    """Samples: [{src or text, example_title, output: [{label, score}]}]; a `src` is a URL or in the repository."""
+    if not isinstance(value, list):
+        return "must be an array"
+    for sample in value:
+        if not isinstance(sample, dict) or text(sample.get("src", sample.get("text"))):
+            return "samples must have a src or a text"
+        if str(sample.get("src", "")).startswith(("/", ".", "file:")):
+            return "a src must be a URL or a file of the repository"
+        output = sample.get("output", [])
+        if not isinstance(output, list) or any(set(entry) != {"label", "score"} for entry in output):
+            return "an output must have entries with label and score"
+    return None
+
+
 repo_ids = one_or_more(shaped(REPO_ID, "a repository's id"))
 
 MODEL_RULES: dict[str, Rule] = {
@@ -152,6 +167,7 @@ MODEL_RULES: dict[str, Rule] = {
     "thumbnail": text,
     "inference": lambda value: None if isinstance(value, bool | dict) else "must be a boolean or an object",
     "model-index": model_index,
+    "widget": widget,
 }
 
 SPACE_RULES: dict[str, Rule] = {

@@ -16,6 +16,7 @@ module is imported by then, and its one assert has a message of its own):
 """
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -121,6 +122,10 @@ class _Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, url.path, parse_qs(url.query), headers, self._read_body())
         response = self.server.hub.answer(request)
+        if not response.status:  # a fault that a test asked for
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
         self.send_response(response.status)
         for name, value in {**response.headers, "Content-Length": str(len(response.body))}.items():
             self.send_header(name, value)

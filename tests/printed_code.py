@@ -16,6 +16,7 @@ PAGES = (
         "docs/models.md",
         "docs/training.md",
         "docs/performance.md",
+        "docs/publish.md",
     ),
     *("docs/architecture.md", "docs/motion_shapes/README.md", "vita_clip_hf/demo/tiny_clip/README.md"),
 )

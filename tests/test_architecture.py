@@ -13,7 +13,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODELING = REPOSITORY / "modeling"
 PACKAGE = REPOSITORY / "vita_clip_hf"
 
-MOST_LINES, MOST_LINES_IN_A_FILE = 3_928, 350
+MOST_LINES, MOST_LINES_IN_A_FILE = 2_960, 350
+# The way in for files of strangers, and a second model, have budgets of their own.
+VIDEO_INPUT, MOST_LINES_OF_VIDEO_INPUT = ("video_container", "video_source", "video_decoding", "video_reading"), 1_035
 # A file may import only those that stand before it.
 MODELING_ORDER = (
     "configuration",
@@ -95,7 +97,10 @@ def test_lines_of_code_leave_out_docstrings_comments_and_blanks():
 def test_modeling_keeps_to_its_size():
     sizes = {path.name: lines_of_code(path.read_text(encoding="utf-8")) for path in MODELING.glob("*.py")}
     assert {name: size for name, size in sizes.items() if size > MOST_LINES_IN_A_FILE} == {}
-    counted = {name: size for name, size in sizes.items() if name.removesuffix(".py") not in SECOND_MODEL}
+    video_input = {name: size for name, size in sizes.items() if name.removesuffix("_vita_clip.py") in VIDEO_INPUT}
+    assert sum(video_input.values()) <= MOST_LINES_OF_VIDEO_INPUT, video_input
+    apart = {*video_input, *(f"{name}.py" for name in SECOND_MODEL)}
+    counted = {name: size for name, size in sizes.items() if name not in apart}
     assert sum(counted.values()) <= MOST_LINES, counted
 
 

@@ -36,10 +36,13 @@ NOT_RUN = {
     r"make .*": "makes environments or runs hours; the target is looked up",
     r"pip install .*": "changes the environment; the extra is looked up",
     r"vita-clip demo.*": "eight minutes and more; tests/demo/test_story.py runs it small",
-    r"python examples/(studies/.*|compare_backends\.py.*)": "minutes to hours; tests/examples has the small forms",
+    r"python examples/(studies/.*|compare_(backends|neighbours)\.py.*)": "minutes to hours; small in tests/examples",
     r"python examples/(evaluate|few_shot|zero_shot)\.py .*": "tests/examples/test_evaluation_examples.py runs them",
     r"accelerate launch -m vita_clip_hf\.cli": "tests/evaluation/test_command.py runs it in two processes",
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
+    r"(?s)vita-clip publish.*|from vita_clip_hf\.hub import .*": "needs the Hub; tests/hub/test_publish.py has one",
+    r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
+    r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",
     r"accelerate launch examples/train\.py( .*)?": "asks for a configuration of the machine; cpu_2.yaml is run",
@@ -232,7 +235,7 @@ def check_files_and_options(words: list[str], where: str) -> None:
     assert all((REPOSITORY / file).is_file() for file in files), where
     sources = "\n".join(
         path.read_text(encoding="utf-8")
-        for folder in ("benchmarks", "examples", "vita_clip_hf/training")
+        for folder in ("benchmarks", "examples", "hub_cards", "vita_clip_hf/training")
         for path in (REPOSITORY / folder).rglob("*.py")
     )
     for option in (word for word in words if word.startswith("--") and word != "--config_file"):

@@ -2,15 +2,19 @@
 
 import ast
 import importlib.metadata
+import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from toy_checkpoint import TIMEOUT, write_rising_video
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -140,3 +144,66 @@ def test_nothing_unexpected_at_the_top_level() -> None:
         pytest.skip("not a git checkout: what is committed cannot be told from what lies around")
     tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     assert {line.partition("/")[0] for line in tracked.splitlines()} - DESIGNED_TOP_LEVEL == set()
+
+
+# ---- what is installed ----
+
+# A script as a person writes it: without a `__main__` guard.
+PROGRAM = """
+import sys
+from pathlib import Path
+import datasets, torch, vita_clip_hf
+from vita_clip_hf import VitaClipVideoProcessor
+from vita_clip_hf.data import VideoClips, collate_clips
+from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError
+
+good, *damaged = map(Path, sys.argv[1:])
+print(Path(vita_clip_hf.__file__).parents[1])
+print(len(VideoReader(good).read_frames([9, 0])))
+for path in damaged:
+    try:
+        reader = VideoReader(path.read_bytes())
+        reader.read_frames(range(reader.num_frames))
+    except VideoReadError as error:
+        assert str(error).startswith("<"), error
+print(len(VideoReader(good.read_bytes()).read_frames([9, 0])))
+
+videos = [path.read_bytes() for path in (good, *damaged, good)]
+rows = datasets.Dataset.from_dict({"video": videos, "label": [0] * len(videos)})
+rows = rows.cast_column("label", datasets.ClassLabel(names=["a"]))
+sides = {"height": 16, "width": 16}
+processor = VitaClipVideoProcessor(size={"shortest_edge": 16}, crop_size=sides, num_frames=4)
+clips = VideoClips(rows, processor, sampling="uniform", num_frames=4, on_bad_video="skip")
+loader = torch.utils.data.DataLoader(clips, batch_size=2, num_workers=2, collate_fn=collate_clips)
+print(sum(len(batch["pixel_values"]) for batch in loader) - len(videos))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation: a wheel built from a copy of the tree, unpacked."""
+    pytest.importorskip("setuptools")
+    source, place = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    for name in ("vita_clip_hf", "modeling", "hub_cards"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place)
+    return place
+
+
+def test_an_installed_package_decodes_and_survives_damaged_bytes_in_workers_too(installed, shared_dir, tmp_path):
+    good = write_rising_video(tmp_path / "good.mp4")
+    names = ("00214_bitflip_video_0.mov", "00739_truncate_ucf_style_xvid.avi", "01489_absurd_video_180.mov")
+    damaged = [shared_dir / "data" / "damaged" / name for name in names]
+    environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PROGRAM, good, *damaged]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.split() == [str(installed), "2", "2", "0"]

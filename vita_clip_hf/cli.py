@@ -12,6 +12,7 @@ from .convert import command as convert
 from .data import command as data
 from .demo import command as demo
 from .exit_codes import exit_code_of
+from .hub import command as publish
 from .predict import command as predict
 from .visualize import command as visualize
 
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_parser(commands)
     commands.add_parser("train", help="train prompts on your videos, on one device or many", add_help=False)
     predict.add_parser(commands)
+    publish.add_parser(commands)
     convert.add_parser(commands)
     data.add_parser(commands)
     evaluate.add_parsers(commands)

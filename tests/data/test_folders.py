@@ -123,6 +123,12 @@ def test_hidden_files_are_passed_over_and_hidden_videos_are_named(tmp_path):
     assert left_out(tmp_path) == {"a/._1.mp4": "is hidden", "a/.cache/2.mp4": "is hidden"}
 
 
+def test_videos_of_a_hidden_folder_on_the_level_of_classes_are_named(tmp_path):
+    make(tmp_path, "a/1.mp4", "b/2.mp4", ".trash/3.mp4", ".trash/deep/4.mp4")
+    assert set(read(tmp_path)) == {"a/1.mp4", "b/2.mp4"}
+    assert left_out(tmp_path) == {".trash/3.mp4": "is hidden", ".trash/deep/4.mp4": "is hidden"}
+
+
 def test_nothing_is_said_if_nothing_is_left_out(tmp_path, caplog):
     make(tmp_path, "archery/1.mp4", "bowling/2.AVI", "bowling/.DS_Store")
     with caplog.at_level(logging.WARNING):

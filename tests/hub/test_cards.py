@@ -8,6 +8,7 @@ from toy_vita_clip import LABELS, save_toy_clip
 
 from vita_clip_hf import VitaClipModel
 from vita_clip_hf.hub import CardDetails, render_card
+from vita_clip_hf.hub.example import Example
 
 BASE = "openai/clip-vit-base-patch16"
 RESULT = EvalResult(
@@ -76,6 +77,44 @@ def test_without_details_there_is_no_word_of_them(folder):
     assert "## Training" not in card
 
 
+EXAMPLE = Example("example.mp4", [{"label": "swim | dive", "score": 0.75}, {"label": "tai chi", "score": 0.25}])
+
+
+def test_an_example_is_the_widgets_sample_with_its_answer_and_shown_in_the_text(folder):
+    files = ("example.mp4", "preview.png", "ablation.png", "handler.py", "training_log.json")
+    card = render_card(folder, "user/my-model", CardDetails(example=EXAMPLE, files=files))
+    report = check_card(card, "model")
+    assert (report.errors, report.warnings) == ([], [])
+    assert ModelCard(card).data.widget == [
+        {"src": "example.mp4", "example_title": "an example", "output": EXAMPLE.output}
+    ]
+    for words in (
+        "| swim \\| dive | 0.750 |",
+        "](preview.png)",
+        "![Ablation](ablation.png)",
+        "[training_log.json](training_log.json)",
+        "`handler.py` is\nfor Inference Endpoints",
+    ):
+        assert words in card, words
+
+
+@pytest.mark.parametrize("details", [CardDetails(), DETAILS, CardDetails(example=EXAMPLE, files=("preview.png",))])
+def test_every_card_says_what_the_widget_is_and_what_the_model_is_not(folder, details):
+    card = render_card(folder, "user/my-model", details)
+    for words in ("runs no code of a repository", "## Limits", "biases included", "## Citation", "hears no sound"):
+        assert words in card, words
+    assert ("has named no licence" in card) == (details.license is None)
+    assert "example.mp4" in card or details.example is None
+    assert "\n\n\n" not in card
+
+
+def test_protocols_of_results_are_named(folder):
+    result = EvalResult(**{**vars(RESULT), "dataset_args": {"protocol": "supervised-k400-4x3", "partial": False}})
+    card = render_card(folder, "user/my-model", CardDetails(results=[result]))
+    assert "under the protocol supervised-k400-4x3" in " ".join(card.split())
+    assert "under the protocol" not in render_card(folder, "user/my-model", DETAILS)
+
+
 def test_usage_names_the_repository_and_is_five_lines_of_python(folder):
     card = render_card(folder, "user/my-model")
     usage = card.partition("```python\n")[2].partition("```")[0]
@@ -134,7 +173,7 @@ def test_a_base_in_a_package_is_named_but_not_as_a_hub_model(tmp_path):
     adapter = save_with_base(tmp_path, "package://some_package.part/folder")
     card = render_card(adapter, "user/my-model")
     assert "base_model" not in ModelCard(card).data.to_dict()
-    assert "pip install transformers decord2 some-package" in card
+    assert "pip install torch torchvision transformers decord2 some-package" in card
 
 
 def test_a_local_base_is_not_named(tmp_path):

@@ -23,6 +23,7 @@ pytest_plugins = ["hub_server"]
 BASE, ADAPTER = "user/toy-clip", "user/toy-adapter"
 MODEL_FILES = {"config.json", "adapter_model.safetensors", "README.md"}
 PROCESSOR_FILES = {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+SERVING_FILES = {"handler.py", "server.py", "requirements.txt", "Dockerfile"}
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ class TestModel:
         info = model.push_to_hub(ADAPTER, processor=toy_processor())
         assert isinstance(info, CommitInfo)
         assert commits(hub_here) == ["Upload model"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | code_files()
+        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
 
     def test_the_card_is_the_rendered_one_and_validates(self, hub_here, model):
         publish(model, ADAPTER, toy_processor(), CardDetails(license="mit", datasets=["user/data"]))
@@ -189,7 +190,7 @@ class TestFolderProcessorAndTrainer:
         (folder / "checkpoint-1" / "config.json").write_text("{}")
         publish_folder(folder, ADAPTER, CardDetails(license="mit"))
         assert commits(hub_here) == ["Upload model"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | code_files()
+        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
 
     def test_a_folder_without_a_checkpoint_is_an_error(self, hub_here, tmp_path):
         with pytest.raises(OSError, match=r"has no config\.json"):
@@ -228,7 +229,7 @@ class TestFolderProcessorAndTrainer:
         info = trainer.push_to_hub(license="mit")
         assert info.oid == hub_here.api().model_info(ADAPTER).sha
         assert commits(hub_here) == ["End of training"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | code_files()
+        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
         card = hub_here.repository(ADAPTER).files()["README.md"].decode()
         assert "| steps | 2 |" in card
         assert "license: mit" in card
@@ -284,7 +285,7 @@ def test_published_models_load_by_id_by_revision_offline_and_can_be_pushed_on(hu
     assert {entry["label"] for entry in result["own"]} == set(LABELS)
 
     # Pushed on from there, by transformers' own push_to_hub: the card is transformers', and all else is whole.
-    assert files(hub_here, "user/again") == files(hub_here)
+    assert files(hub_here, "user/again") == files(hub_here) - SERVING_FILES
     before, after = (hub_here.repository(name).files() for name in (ADAPTER, "user/again"))
     assert [name for name in code_files() if after[name] != before[name]] == []
     weights, expected = (load(content["adapter_model.safetensors"]) for content in (after, before))
@@ -307,7 +308,7 @@ def test_an_efficient_prompt_is_published_and_loads_as_an_adapter(hub_here, tmp_
     model = EfficientPromptModel.from_pretrained(BASE, id2label={0: "swim", 1: "tai chi"}, **fields).eval()
     publish(model, ADAPTER, toy_processor(), CardDetails(license="mit"))
     code = code_files() | {"configuration_efficient_prompt.py", "modeling_efficient_prompt.py"}
-    assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | code
+    assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code
     card = ModelCard(hub_here.repository(ADAPTER).files()["README.md"].decode())
     card.validate()
     assert (card.data.base_model, card.data.base_model_relation) == (BASE, "adapter")

@@ -302,3 +302,9 @@ def test_labels_may_be_named_by_either_mapping_alone(tmp_path):
         for config in (VitaClipConfig(**names), VitaClipConfig.from_pretrained(tmp_path, **names)):
             assert config.label_names == ["a", "b", "c"]
             assert config.label2id == {"a": 0, "b": 1, "c": 2}
+
+
+@pytest.mark.parametrize("given", [{"id2label": ["a", "b"]}, {"label2id": ["a", "b"]}, {"id2label": "a"}])
+def test_labels_given_as_a_list_are_refused_with_what_is_expected(given):
+    with pytest.raises(ValueError, match=rf"{next(iter(given))} must be a dict.*found"):
+        VitaClipConfig.from_dict({}, **given)

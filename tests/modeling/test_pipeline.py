@@ -22,7 +22,7 @@ from vita_clip_hf.modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
 from vita_clip_hf.modeling.pipeline_vita_clip import window_bounds
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReadError, read_video
 
-from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipProcessor
+from vita_clip_hf import VitaClipForVideoClassification, VitaClipModel, VitaClipProcessor, VitaClipVideoProcessor
 from vita_clip_hf import ZeroShotVideoClassificationPipeline as ZeroShotPipeline
 
 TASK = "zero-shot-video-classification"
@@ -291,6 +291,7 @@ class TestWindows:
             (1.0004, 1.0, 1.0, [(0, 1.0004)]),
             (0.4, 0.1, 0.1, [(0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4)]),
             (9.0, 3.0, 100.0, [(0, 3), (6, 9)]),
+            (0.002, 0.0005, 0.0005, [(0, 0.0005), (0.0005, 0.001), (0.001, 0.0015), (0.0015, 0.002)]),
         ],
     )
     def test_windows_have_one_length_and_end_with_the_video(self, duration, window, stride, expected):
@@ -477,3 +478,70 @@ print(json.dumps(results))
         assert close_to(ours, classifier(video, candidate_labels=CANDIDATES))
         assert close_to(theirs, classifier(video))
         assert close_to(again, ours)
+
+
+class TestServingOthers:
+    """`allow_private=False`: no URL leads to this machine, however the pipeline or the processor is called."""
+
+    URL = "http://127.0.0.1:9/video.mp4"
+    REFUSED = "is not a public address"
+
+    @pytest.mark.parametrize("window", [{}, {"window_seconds": 1.0}])
+    def test_private_addresses_are_refused_at_a_call_and_by_construction(self, classifier, model, processor, window):
+        with pytest.raises(VideoReadError, match=self.REFUSED):
+            classifier(self.URL, allow_private=False, **window)
+        for maker in (ZeroShotPipeline, lambda **given: pipeline(TASK, **given)):
+            closed = maker(model=model, processor=processor, allow_private=False)
+            with pytest.raises(VideoReadError, match=self.REFUSED):
+                closed(self.URL, **window)
+        with pytest.raises(VideoReadError, match="Connection refused"):
+            classifier(self.URL, **window)
+
+    def test_a_processor_that_refuses_makes_its_pipeline_refuse(self, model, folder):
+        closed = VitaClipProcessor.from_pretrained(folder)
+        closed.video_processor.allow_private = False
+        for given in ({}, {"window_seconds": 1.0}):
+            with pytest.raises(VideoReadError, match=self.REFUSED):
+                ZeroShotPipeline(model=model, processor=closed)(self.URL, **given)
+        with pytest.raises(VideoReadError, match=self.REFUSED):
+            closed(videos=self.URL)
+
+    def test_no_checkpoint_decides_it(self, processor, tmp_path):
+        closed = VitaClipVideoProcessor(num_frames=4, allow_private=False)
+        with pytest.raises(VideoReadError, match=self.REFUSED):
+            closed(self.URL)
+        closed.save_pretrained(tmp_path)
+        (written,) = (path.read_text() for path in tmp_path.glob("*.json"))
+        assert "allow_private" not in written
+        processor.save_pretrained(tmp_path / "lying")
+        path = tmp_path / "lying" / "processor_config.json"
+        settings = json.loads(path.read_text())
+        settings["video_processor"]["allow_private"] = True
+        path.write_text(json.dumps(settings))
+        kept = VitaClipVideoProcessor.from_pretrained(tmp_path / "lying", allow_private=False)
+        assert kept.allow_private is False
+        settings["video_processor"]["allow_private"] = False
+        path.write_text(json.dumps(settings))
+        assert VitaClipProcessor.from_pretrained(tmp_path / "lying").video_processor.allow_private is True
+
+    def test_too_many_windows_are_refused(self, classifier, video):
+        with pytest.raises(ValueError, match=r"has 10 windows of 0\.2 s, one every 0\.2 s, more than the 9"):
+            classifier(str(video), window_seconds=0.2, max_windows=9)
+        assert len(classifier(str(video), window_seconds=0.2, max_windows=10)) == 10
+
+
+class TestFunctionToApply:
+    def test_scores_are_softmax_sigmoid_or_the_logits_themselves(self, classifier, video):
+        logits, shares, each = (
+            scores_of(classifier(str(video), candidate_labels=CANDIDATES, function_to_apply=name))
+            for name in ("none", "softmax", "sigmoid")
+        )
+        values = torch.tensor([logits[label] for label in CANDIDATES])
+        assert shares == near(dict(zip(CANDIDATES, values.softmax(-1).tolist(), strict=True)))
+        assert each == near(dict(zip(CANDIDATES, values.sigmoid().tolist(), strict=True)))
+        windows = classifier(str(video), candidate_labels=CANDIDATES, function_to_apply="none", window_seconds=10.0)
+        assert scores_of(windows[0]["labels"]) == near(logits)
+
+    def test_another_function_is_refused_by_name(self, classifier, video):
+        with pytest.raises(ValueError, match="must be one of 'softmax', 'sigmoid', 'none', found 'tanh'"):
+            classifier(str(video), function_to_apply="tanh")

@@ -524,6 +524,24 @@ def test_decoder_of_torchcodec_is_a_video(kind):
     assert VideoReader(source).frames_between(1.7, 2.6) == (4, 6)  # shown at 0, 0.1, 0.4, 0.9, 1.6, 2.5 seconds
 
 
+class HighSpeedDecoder(VideoDecoder):
+    """4,000 frames a second."""
+
+    def get_frames_at(self, indices):
+        frames = super().get_frames_at(indices)
+        frames.pts_seconds = torch.tensor(indices) / 4000
+        return frames
+
+
+HighSpeedDecoder.__module__ = "torchcodec.decoders._video_decoder"
+
+
+def test_parts_of_high_speed_video_are_found_to_the_frame():
+    reader = VideoReader(HighSpeedDecoder())
+    found = [reader.frames_between(number / 4000, (number + 2) / 4000) for number in range(18)]
+    assert found == [(number, number + 2) for number in range(18)]
+
+
 @pytest.mark.parametrize("name", ["arm_wrestling_h264.mp4", "nasa_13013.mp4", "video_90.mov"])
 def test_frames_of_torchcodec_are_those_of_decord(shared_dir, name):
     pytest.importorskip(

@@ -187,7 +187,9 @@ class TestPixels:
         monkeypatch.setattr(
             video_processing_vita_clip,
             "VideoReader",
-            lambda *args, read=video_processing_vita_clip.VideoReader: opened.append(args[0]) or read(*args),
+            lambda *args, read=video_processing_vita_clip.VideoReader, **options: (
+                opened.append(args[0]) or read(*args, **options)
+            ),
         )
         views = pixels(small, video_file, num_temporal_views=2, num_spatial_views=3)
         assert opened == [video_file]
@@ -269,6 +271,13 @@ class TestInputs:
         assert (first.total_num_frames, first.fps, first.frames_indices) == (20, 25.0, [2, 7, 12, 17])
         assert (second.total_num_frames, second.height, second.frames_indices) == (9, 40, [1, 3, 5, 7])
 
+    def test_metadata_beside_a_file_is_refused_as_it_would_have_no_effect(self, small, video_file):
+        frames, given = random_frames(9, 40, 50, 3), VideoMetadata(total_num_frames=9, fps=3)
+        with pytest.raises(ValueError, match="video 1: video_metadata stands beside a file, which has its own"):
+            small([frames, video_file], video_metadata=[given, given])
+        (found,) = small([frames], video_metadata=[given], return_metadata=True)["video_metadata"]
+        assert found.fps == 3
+
     def test_timestamps_are_those_of_the_frames_at_variable_rate_too(self, small, video_file, shared_dir):
         variable = shared_dir / "data/odd_videos/bars_variable_rate.mp4"  # 75 frames at 25 a second, 75 at 6.25
         first, second = small([video_file, variable], return_metadata=True)["video_metadata"]
@@ -331,7 +340,7 @@ class TestErrors:
         ("setting", "message"),
         [
             ({"fps": 2}, "fps=2 was given"),
-            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes crop_size, "),
+            ({"nonsense": 1}, "VitaClipVideoProcessor has no argument nonsense; it takes allow_private, "),
             ({"num_frame": 16}, "has no argument num_frame; is num_frames meant"),
             ({"num_frames": "8"}, "num_frames"),
             ({"num_spatial_views": 3, "do_center_crop": False}, "do_center_crop must be True"),

@@ -62,7 +62,7 @@ def test_a_folder_is_read_whole_and_bad_files_are_named(model, videos, capsys, b
 def test_videos_of_a_batch_pass_the_model_together_with_the_same_scores(model, videos, monkeypatch):
     files, sizes = [str(videos / name) for name in ("a.mp4", "b.mp4", "deep/c.mp4")], []
     predictor = load_predictor(model)
-    predictor._pipeline.model.vision_model.register_forward_hook(
+    predictor.model.model.vision_model.register_forward_hook(
         lambda module, args, output: sizes.append(len(output.pooler_output))
     )
     single = list(predictor.predict_files(files, batch_size=1))

@@ -13,9 +13,9 @@ from transformers.models.clip import CLIPModel
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.training.base_dtype import check_base_dtype
+from vita_clip_hf.training.methods import load_model_to_train
 from vita_clip_hf.training.options import ModelOptions
 from vita_clip_hf.training.recipe_card import describe_training
-from vita_clip_hf.training.run import load_vita_clip
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -83,7 +83,7 @@ def test_gradients_of_batches_are_summed_up_in_float32(clip, tmp_path):
 def test_prompts_are_in_float32_whatever_the_base_was_stored_in(clip, tmp_path, base_dtype):
     CLIPModel.from_pretrained(clip).to(torch.float16).save_pretrained(tmp_path)
     toy_tokenizer().save_pretrained(tmp_path)
-    model = load_vita_clip(ModelOptions(base=str(tmp_path), base_dtype=base_dtype), LABELS, NUM_FRAMES)
+    model = load_model_to_train(ModelOptions(base=str(tmp_path), base_dtype=base_dtype), LABELS, NUM_FRAMES)
     for name, weight in model.named_parameters():
         assert weight.dtype == (torch.float32 if weight.requires_grad else getattr(torch, base_dtype)), name
 

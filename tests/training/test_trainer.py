@@ -3,6 +3,8 @@
 import pytest
 import torch
 from golden_files import GOLDEN_NAMES, load_golden
+from toy_training import toy_arguments, toy_trainer
+from toy_vita_clip import save_toy_clip
 
 from vita_clip_hf.convert import vita_clip_from_original
 from vita_clip_hf.data import DecodedClips
@@ -65,6 +67,13 @@ def test_only_what_is_learned_gets_optimizer_state(tmp_path):
     assert optimised == {id(weight) for weight in model.parameters() if weight.requires_grad}
     assert len(trainer.optimizer.state) == len(golden.grads) + 2  # one tensor of global prompts there, three here
     assert all(weight.grad is None for weight in model.parameters() if not weight.requires_grad)
+
+
+def test_a_training_that_diverges_ends_with_the_step_and_what_to_change(tmp_path):
+    args = toy_arguments(tmp_path / "run", learning_rate=1e38, max_grad_norm=0.0, lr_scheduler_type="constant")
+    trainer = toy_trainer(save_toy_clip(tmp_path / "clip"), args)
+    with pytest.raises(ValueError, match=r"loss of step 2 is nan: the training has diverged.*--learning_rate than 1e"):
+        trainer.train()
 
 
 def test_bytes_without_a_processor_are_an_error(tmp_path):

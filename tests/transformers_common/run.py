@@ -44,6 +44,8 @@ EXPLAINED = {
     "token that is read, and no other: last_hidden_state is (C, 1, D)",
     r"VitaClip(Model|ForVideoClassification)Test\.test_get_video_features_output_.": "frames are the batch of the "
     "vision tower: last_hidden_state is (B * T, 1, D); pooler_output and video_embeds are (B, D')",
+    r"VitaClip(Model|ForVideoClassification)Test\.test_model_weights_reload_no_missing_tied_weights": "a file without "
+    "any weight of the model is refused; the test expects a model with random ones",
     r"VitaClipTextModelTest\.test_(attention_outputs|hidden_states_output)": "positions that no text of the batch "
     "reaches are left out: states are as long as the longest text",
     r"VitaClipProcessorTest\.test_processor_from_and_save_pretrained.*": "saving writes auto_map, so that the folder "

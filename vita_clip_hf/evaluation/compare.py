@@ -183,8 +183,8 @@ def _pair(name: str, first: dict[tuple, dict[str, Any]], other: dict[tuple, dict
     videos: dict[tuple, list[int]] = {}
     for number, key in enumerate(keys):
         videos.setdefault(key[1:4], []).append(number)
-    shares = [[right[numbers].double().mean().item() for numbers in videos.values()] for right in rights]
-    found = paired_bootstrap(*shares)
+    shares = [[float(right[numbers].double().mean()) for numbers in videos.values()] for right in rights]
+    found = paired_bootstrap(shares[0], shares[1])
     stand_alone = len(videos) == len(keys)
     p_value = mcnemar(*(right.tolist() for right in rights)).p_value if stand_alone else None
     return Pair(name, len(videos), found.difference, (found.low, found.high), p_value, by_class)

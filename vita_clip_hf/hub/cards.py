@@ -16,7 +16,8 @@ from safetensors import safe_open
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE, SCALE, is_prompt
 from ..modeling.configuration_vita_clip import PromptedClipConfig
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE
-from .methods import METHODS, read_config
+from .example import Example
+from .methods import method_of, read_config
 
 PROCESSOR_FILE = "processor_config.json"
 WEIGHT_PATTERNS = (ADAPTER_FILE, "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
@@ -51,6 +52,8 @@ class CardDetails:
         results: evaluations; they become the card's `model-index` too.
         training: names and values of the recipe.
         description: in place of the method's general one.
+        example: a clip in the repository and what the model says of it, which the Hub's widget shows.
+        files: names of what is published beside the checkpoint; the card tells of those that it knows.
     """
 
     license: str | None = None
@@ -60,6 +63,8 @@ class CardDetails:
     results: Sequence[EvalResult] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
+    example: Example | None = None
+    files: Sequence[str] = ()
 
 
 def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = None) -> str:
@@ -77,7 +82,7 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
     """
     folder, details = Path(folder), details or CardDetails()
     config = read_config(folder)
-    method = METHODS[config.model_type]
+    method = method_of(config)
     is_adapter = (folder / ADAPTER_FILE).is_file()
     name = repo_id.rpartition("/")[2]
     metadata = card_metadata(
@@ -90,6 +95,7 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
         metrics=sorted({result.metric_type for result in details.results}) or None,
         model_name=name if details.results else None,
         eval_results=list(details.results) or None,
+        widget=_widget(details.example),
     )
     weights = [path for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern) if path.suffix == ".safetensors"]
     if not weights:
@@ -104,7 +110,7 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
         model_class=method.model_class,
         citation=method.citation,
         is_adapter=is_adapter,
-        base_package=_base_package(config),
+        base_package=package_of_base(config.base_model_name_or_path),
         base_text=_base_text(config),
         base_fingerprint=config.base_model_fingerprint if is_adapter else None,
         weights_size=format_size(sum(path.stat().st_size for path in weights)),
@@ -114,6 +120,13 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
         training=[(in_table(setting), in_table(value)) for setting, value in details.training.items()],
         labels=[" ".join(label.split()) for label in config.label_names] if config.label_token_ids else [],
         num_frames=config.num_frames,
+        example=details.example,
+        pictures=[(_title(name), name) for name in details.files if name.endswith(".png") and "/" not in name],
+        reports=[name for name in details.files if name.endswith("/report.md")],
+        files=details.files,
+        protocols=sorted({_protocol(result) for result in details.results} - {""}),
+        base_name=hub_base(config),
+        license=details.license,
     )
     return re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
 
@@ -123,7 +136,7 @@ def card_metadata(config: PromptedClipConfig, is_adapter: bool, **more: Any) -> 
     base = hub_base(config)
     relation = None if base is None else ("adapter" if is_adapter else "finetune")
     tags = [
-        METHODS[config.model_type].tag,
+        method_of(config).tag,
         "clip",
         "video",
         "action-recognition",
@@ -159,7 +172,7 @@ def prompt_settings(config: PromptedClipConfig, folder: Path) -> list[tuple[str,
     sampling = _sampling(folder)
     if sampling:
         rows.append(("sampling", sampling))
-    return [*rows, *METHODS[config.model_type].prompt_settings(config)]
+    return [*rows, *method_of(config).prompt_settings(config)]
 
 
 def _sampling(folder: Path) -> str | None:
@@ -199,9 +212,9 @@ def count_parameters(weights: Sequence[Path]) -> dict[str, int]:
     return {**found, "in all": sum(found.values())}
 
 
-def _base_package(config: PromptedClipConfig) -> str | None:
+def package_of_base(base: str | None) -> str | None:
     """How to install the package that the base is part of, where it is in one: `some_package` -> `some-package`."""
-    base = config.base_model_name_or_path or ""
+    base = base or ""
     if not base.startswith(BASE_IN_PACKAGE):
         return None
     return base.removeprefix(BASE_IN_PACKAGE).partition("/")[0].partition(".")[0].replace("_", "-")
@@ -212,7 +225,7 @@ def _base_text(config: PromptedClipConfig) -> str | None:
     if base is not None:
         commit = f" at commit `{config.base_model_revision}`" if config.base_model_revision else ""
         return f"[{base}](https://huggingface.co/{base}){commit}"
-    if _base_package(config) is not None:
+    if package_of_base(config.base_model_name_or_path) is not None:
         return f"`{config.base_model_name_or_path}`"
     # A folder: its name is of no use to others, and none of their business.
     return None if config.base_model_name_or_path is None else "a CLIP that is not published"
@@ -222,6 +235,22 @@ def _result_row(result: EvalResult) -> tuple[str, str, str]:
     value = f"{result.metric_value:.4g}" if isinstance(result.metric_value, float) else str(result.metric_value)
     split = f" ({result.dataset_split})" if result.dataset_split else ""
     return in_table(result.dataset_name + split), in_table(result.metric_name or result.metric_type), in_table(value)
+
+
+def _protocol(result: EvalResult) -> str:
+    return str((result.dataset_args or {}).get("protocol", ""))
+
+
+def _widget(example: Example | None) -> list[dict[str, Any]] | None:
+    """The sample of the model's page on the Hub, with the answer that is shown without an inference provider."""
+    if example is None:
+        return None
+    return [{"src": example.path, "example_title": "an example", "output": example.output}]
+
+
+def _title(picture: str) -> str:
+    """`training_curve.png` as "Training curve"."""
+    return picture.removesuffix(".png").replace("_", " ").capitalize()
 
 
 def format_size(num_bytes: int) -> str:

@@ -1,11 +1,11 @@
-"""What the card of a checkpoint says of its method: Vita-CLIP or Efficient-Prompt."""
+"""What the card of a checkpoint says of its method: Vita-CLIP, Efficient-Prompt, or a CLIP that was fine-tuned."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
-from ..modeling.configuration_vita_clip import PromptedClipConfig, VitaClipConfig, read_config_fields
+from ..modeling.configuration_vita_clip import NO_PROMPTS, PromptedClipConfig, VitaClipConfig, read_config_fields
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,33 @@ METHODS = {
 }
 
 
-def read_config(folder: str | Path) -> PromptedClipConfig:
+FINE_TUNED = Method(
+    VitaClipConfig,
+    "VitaClipModel",
+    "fine-tuned-clip",
+    "A CLIP that was trained as a whole on videos, without prompts: a video is the mean of its frames, as in "
+    "[ViFi-CLIP](https://arxiv.org/abs/2212.03640). It names what happens in a video, among the classes it was "
+    "trained on or among any others that are given as text.",
+    """@inproceedings{rasheed2023vificlip,
+  title     = {Fine-tuned CLIP Models are Efficient Video Learners},
+  author    = {Rasheed, Hanoona and Khattak, Muhammad Uzair and Maaz, Muhammad and Khan, Salman and
+               Khan, Fahad Shahbaz},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year      = {2023}
+}""",
+    lambda config: [("prompts", "none")],
+)
+
+
+def method_of(config: PromptedClipConfig) -> Method:
+    """The method of a checkpoint: a Vita-CLIP without any prompt and base is a CLIP that was trained as a whole."""
+    is_whole = isinstance(config, VitaClipConfig) and config.base_model_name_or_path is None
+    if is_whole and all(getattr(config, name) == off for name, off in NO_PROMPTS.items()):
+        return FINE_TUNED
+    return METHODS[config.model_type]
+
+
+def read_config(folder: str | os.PathLike) -> PromptedClipConfig:
     """
     The configuration of a saved checkpoint of either method.
 
@@ -99,4 +125,4 @@ def read_config(folder: str | Path) -> PromptedClipConfig:
     return (VitaClipConfig if method is None else method.config_class).from_pretrained(folder)
 
 
-__all__ = ["METHODS", "Method", "read_config"]
+__all__ = ["METHODS", "Method", "method_of", "read_config"]

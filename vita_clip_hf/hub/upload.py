@@ -3,13 +3,16 @@
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.utils import validate_repo_id
 
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.configuration_vita_clip import PromptedClipConfig
@@ -18,20 +21,16 @@ from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE, locate_base
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from .cards import CARD_IS_GENERATED, PROCESSOR_FILE, WEIGHT_PATTERNS, CardDetails, hub_base, render_card
+from .commit import clear_errors, commit_folder, with_attempts
 from .methods import read_config
+from .privacy import check_publishable
+from .staging import CARD_FILE, FILE_IS_GENERATED, SERVING_FILES, Additions, Staged, staged, with_details_of
 
 logger = logging.getLogger(__name__)
 
 CardRenderer = Callable[[Path, str], str]
 
-CARD_FILE = "README.md"
 CODE_PATTERNS = ("*_vita_clip.py", "*_efficient_prompt.py")
-PROCESSOR_PATTERNS = (
-    *(PROCESSOR_FILE, "preprocessor_config.json", "video_preprocessor_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt"),
-)
-PUBLISHED = ("config.json", *WEIGHT_PATTERNS, *CODE_PATTERNS, *PROCESSOR_PATTERNS, CARD_FILE)
 
 
 def push_to_hub(
@@ -87,15 +86,23 @@ def push_to_hub(
             {"adapter_dtype": adapter_dtype} if adapter_only else {"max_shard_size": max_shard_size}
         )
         model.save_pretrained(folder, adapter_only=adapter_only, state_dict=state_dict, **options)
-        repo_id = _create_repo(api, repo_id, private, revision)
-        if processor is None and not api.file_exists(repo_id, PROCESSOR_FILE, revision=revision):
+        repo_id = _full_id(api, repo_id)
+        if processor is None and not _has_file(api, repo_id, PROCESSOR_FILE, revision):
             processor = processor_for(model.config)
         if processor is not None:
             processor.save_pretrained(folder)
-        commit = {"commit_message": commit_message, "commit_description": commit_description}
-        return _upload(
-            Path(folder), repo_id, card or render_card, api, revision=revision, create_pr=create_pr, **commit
-        )
+        with staged(folder) as ready:
+            _write_card(ready, card or render_card, repo_id, Path(folder))
+            _create_repo(api, repo_id, private, revision)
+            return _commit(
+                ready,
+                repo_id,
+                api,
+                revision=revision,
+                create_pr=create_pr,
+                commit_message=commit_message,
+                commit_description=commit_description,
+            )
 
 
 def publish(
@@ -127,35 +134,87 @@ def publish_folder(
     repo_id: str,
     details: CardDetails | None = None,
     *,
+    additions: Additions | None = None,
     private: bool | None = None,
     token: bool | str | None = None,
     revision: str | None = None,
+    run_as_future: bool = False,
     **commit: Any,
 ) -> CommitInfo:
     """
-    Uploads what `save_pretrained` wrote into a folder in one commit: of the folder's files those that belong to a
-    checkpoint, and nothing else. A README.md there is written anew, unless the repository has one that its author
-    changed.
+    Uploads what `save_pretrained` or a training wrote into a folder in one commit: of the folder's files those that
+    belong to a checkpoint, with code, card, files for serving, the training's log and reports of evaluations; nothing
+    else. Everything is checked before anything is sent; the folder is not changed.
 
     Args:
-        folder: of model and processor; files that belong to neither stay behind.
+        folder: of model and processor; files that belong to neither stay behind. A README.md there without the mark
+            of being generated is published as it is.
         repo_id, details: as for [`publish`].
+        additions: an example clip, further reports, another name or revision of the base.
         private, token, revision: as for [`push_to_hub`].
-        commit: `commit_message`, `commit_description`, `create_pr`, and `run_as_future` to upload in the background
-            and get a `Future`.
+        run_as_future: upload in the background and return a `Future`.
+        commit: `commit_message`, `commit_description`, `create_pr`.
 
     Raises:
-        OSError: the folder holds no checkpoint.
-        ValueError: the adapter names a base that others cannot load, or `details` are not valid metadata.
+        OSError: the folder holds no checkpoint, or the Hub refuses it; nothing or all of it is committed.
+        ValueError: the adapter names a base that others cannot load, a file holds a secret or a path of this machine,
+            or `details` are not valid metadata.
     """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise OSError(f"{folder}: has no config.json; expected a folder that a model was saved into.")
-    if (folder / ADAPTER_FILE).is_file():
-        check_base_is_public(read_config(folder))
     api = HfApi(token=token)
-    repo_id = _create_repo(api, repo_id, private, revision)
-    return _upload(folder, repo_id, partial(render_card, details=details), api, revision=revision, **commit)
+    with ExitStack() as stack:
+        repo_id = _full_id(api, repo_id)
+        ready = stack.enter_context(prepared(folder, repo_id, details, _resolved(additions, folder, api)))
+        _create_repo(api, repo_id, private, revision)
+        held = stack.pop_all()  # until the upload has ended, which may be in the background
+
+    def upload() -> CommitInfo:
+        with held:
+            return _commit(ready, repo_id, api, revision=revision, **commit)
+
+    return api.run_as_future(upload) if run_as_future else upload()  # type: ignore[return-value]
+
+
+@contextmanager
+def prepared(
+    folder: str | os.PathLike, repo_id: str, details: CardDetails | None = None, additions: Additions | None = None
+) -> Iterator[Staged]:
+    """
+    What [`publish_folder`] would upload, in a temporary folder; asks nothing of the Hub.
+
+    Raises:
+        OSError, ValueError: as `publish_folder` does.
+    """
+    if (Path(folder) / ADAPTER_FILE).is_file():
+        config = read_config(folder)
+        if additions is not None and additions.base is not None:
+            config.base_model_name_or_path = additions.base
+        check_base_is_public(config)
+    with staged(folder, additions) as ready:
+        card = partial(render_card, details=with_details_of(ready, details or CardDetails()))
+        _write_card(ready, card, repo_id, Path(folder))
+        yield ready
+
+
+def _write_card(ready: Staged, card: CardRenderer, repo_id: str, source: Path) -> None:
+    """
+    The rendered card, or the one that its author has written into the checkpoint's folder. Then the folder is whole,
+    and looked through for what must not be published.
+    """
+    own = source / CARD_FILE
+    text = own.read_text(encoding="utf-8") if own.is_file() else CARD_IS_GENERATED
+    if CARD_IS_GENERATED in text:
+        text = card(ready.folder, repo_id)
+    (ready.folder / CARD_FILE).write_text(text, encoding="utf-8")
+    check_publishable(ready.folder)
+
+
+def _resolved(additions: Additions | None, folder: str | os.PathLike, api: HfApi) -> Additions | None:
+    """With the commit of the base that a branch or tag names today: a checkpoint must not change with its base."""
+    if additions is None or additions.base_revision is None:
+        return additions
+    base = additions.base or read_config(folder).base_model_name_or_path or ""
+    with clear_errors(base):
+        return replace(additions, base_revision=api.model_info(base, revision=additions.base_revision).sha)
 
 
 def upload_processor(processor: VitaClipProcessor, repo_id: str, **commit: Any) -> CommitInfo:
@@ -176,30 +235,41 @@ def upload_processor(processor: VitaClipProcessor, repo_id: str, **commit: Any) 
         return api.upload_folder(repo_id=repo_id, folder_path=folder, **commit)
 
 
+def _full_id(api: HfApi, repo_id: str) -> str:
+    """With its owner, who is the token's unless the id says otherwise."""
+    validate_repo_id(repo_id)
+    if "/" in repo_id:
+        return repo_id
+    with clear_errors(repo_id):
+        return f"{api.whoami()['name']}/{repo_id}"
+
+
 def _create_repo(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> str:
     """Makes the repository and the branch if they do not exist yet; returns the repository's full id."""
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    if revision is not None and not revision.startswith("refs/"):
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
-    return repo_id
+
+    def create() -> str:
+        full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(full_id, branch=revision, exist_ok=True)
+        return full_id
+
+    return with_attempts(repo_id, create)
 
 
-def _upload(
-    folder: Path, repo_id: str, card: CardRenderer, api: HfApi, revision: str | None, **commit: Any
-) -> CommitInfo:
-    """A saved checkpoint to a repository that exists; the card is written into the folder."""
-    ignored = ["*/*"]  # the patterns would match in sub-folders too
-    if has_own_card(api, repo_id, revision):
-        ignored.append(CARD_FILE)
-    else:
-        (folder / CARD_FILE).write_text(card(folder, repo_id), encoding="utf-8")
+def _has_file(api: HfApi, repo_id: str, name: str, revision: str | None) -> bool:
+    with clear_errors(repo_id):
+        return api.file_exists(repo_id, name, revision=revision)
+
+
+def _commit(ready: Staged, repo_id: str, api: HfApi, revision: str | None, **commit: Any) -> CommitInfo:
+    """All that is staged to a repository that exists, but for what its author has changed there."""
     commit["commit_message"] = commit.get("commit_message") or "Upload model"
-    return api.upload_folder(
-        repo_id=repo_id,
-        folder_path=folder,
-        allow_patterns=list(PUBLISHED),
-        ignore_patterns=ignored,
-        delete_patterns=[*WEIGHT_PATTERNS, *CODE_PATTERNS],
+    return commit_folder(
+        ready.folder,
+        repo_id,
+        api,
+        skip=with_attempts(repo_id, partial(changed_files, api, repo_id, revision)),
+        delete=[*WEIGHT_PATTERNS, *CODE_PATTERNS],
         revision=revision,
         **commit,
     )
@@ -211,17 +281,22 @@ def check_base_is_public(config: PromptedClipConfig) -> None:
     if not base.startswith(BASE_IN_PACKAGE) and hub_base(config) is None:
         raise ValueError(
             f"The adapter's base is {base!r}, a folder of this machine: nobody could load it from the Hub. Set "
-            "model.config.base_model_name_or_path to the base's Hub id (and base_model_revision to its commit), or "
-            "publish the whole model by adapter_only=False."
+            "model.config.base_model_name_or_path to the base's Hub id (and base_model_revision to its commit; "
+            "`vita-clip publish --base ID` does it), or publish the whole model by adapter_only=False."
         )
 
 
-def has_own_card(api: HfApi, repo_id: str, revision: str | None = None) -> bool:
-    """Whether the repository has a card that its author wrote or changed, rather than a generated one."""
-    if not api.file_exists(repo_id, CARD_FILE, revision=revision):
-        return False
-    path = api.hf_hub_download(repo_id, CARD_FILE, revision=revision)
-    return CARD_IS_GENERATED not in Path(path).read_text(encoding="utf-8")
+def changed_files(api: HfApi, repo_id: str, revision: str | None = None) -> list[str]:
+    """Of the files that are written anew at each push those in the repository that their author wrote or changed."""
+    present = set(api.list_repo_files(repo_id, revision=revision))
+    marks = {CARD_FILE: CARD_IS_GENERATED, **dict.fromkeys(SERVING_FILES, FILE_IS_GENERATED)}
+    changed = []
+    for name, mark in marks.items():
+        if name in present:
+            path = api.hf_hub_download(repo_id, name, revision=revision)
+            if mark not in Path(path).read_text(encoding="utf-8", errors="replace"):
+                changed.append(name)
+    return changed
 
 
 def processor_for(config: PromptedClipConfig) -> VitaClipProcessor | None:
@@ -261,4 +336,4 @@ def _saved_processor(checkpoint: str) -> VitaClipProcessor | None:
         return None
 
 
-__all__ = ["check_base_is_public", "publish", "publish_folder", "push_to_hub", "upload_processor"]
+__all__ = ["check_base_is_public", "prepared", "publish", "publish_folder", "push_to_hub", "upload_processor"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
+from ..modeling.labels_vita_clip import embed_labels, templates_of
 from ..modeling.modeling_vita_clip import scaled_cosine
 
 TEXT_CHUNK = 512  # texts encoded at once, which bounds memory
@@ -77,13 +77,18 @@ class VideoTextModel(ABC):
             embeds.append(self.model.get_text_features(**tokens.to(self.device)).pooler_output)
         return torch.cat(embeds)
 
-    def encode_labels(self, labels: Sequence[str], templates: Sequence[str] = VIDEO_TEMPLATES) -> torch.Tensor:
+    @property
+    def label_templates(self) -> tuple[str, ...]:
+        """The texts in which labels stand by default."""
+        return templates_of(self.model)
+
+    def encode_labels(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         """
         Embeds class names in hand-written templates: the mean over the templates.
 
         Args:
             labels: distinct names; underscores are read as spaces.
-            templates: each with one `{}` for the name.
+            templates: each with one `{}` for the name; by default `label_templates`.
 
         Returns:
             `(C, D')`.

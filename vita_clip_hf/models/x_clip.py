@@ -24,8 +24,14 @@ class XClipVideoFeatures(VideoFeatures):
 class XClip(VideoTextModel):
     """transformers' `XCLIPModel`. Its clips have `config.vision_config.num_frames` frames."""
 
-    def encode_labels(self, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> torch.Tensor:
-        """The mean over the templates, `(C, D')`, whose length counts here; X-CLIP was trained on names alone."""
+    @property
+    def label_templates(self) -> tuple[str, ...]:
+        """The name alone, as in X-CLIP's training."""
+        return ("{}",)
+
+    def encode_labels(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        """The mean over the templates, `(C, D')`, whose length counts here."""
+        templates = self.label_templates if templates is None else templates
         check_label_names(list(labels))
         check_templates(templates)
         texts = [template.replace("{}", name.replace("_", " ")) for name in labels for template in templates]

@@ -35,7 +35,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="VIDEO",
         help='a file, a folder (with all videos below it), a pattern in quotes ("clips/*.mp4"), or a URL',
     )
-    parser.add_argument("--model", required=True, help="adapter, full checkpoint or plain CLIP: a folder or a Hub id")
+    parser.add_argument(
+        "--model", required=True, help="folder or Hub id of Vita-CLIP, Efficient-Prompt, CLIP or X-CLIP"
+    )
     parser.add_argument(
         "--labels",
         nargs="+",
@@ -47,7 +49,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--template",
         action="append",
         metavar="TEXT",
-        help='around a label, such as "a video of {}."; may repeat (default: the four of zero-shot evaluation)',
+        help='around a label, such as "a video of {}."; may repeat (default: the four of zero-shot evaluation; '
+        "{} for Efficient-Prompt and X-CLIP)",
     )
     parser.add_argument("--top-k", type=int, default=5, help="labels for each video (default: %(default)s)")
     parser.add_argument(
@@ -110,7 +113,7 @@ def _predict_all(
 
 def _classes_of(predictor: Predictor) -> str:
     """What is chosen from, as one line."""
-    if predictor.labels is None or predictor.templates is None:
+    if predictor.templates is None:
         return "chooses from the model's own classes, by their learned contexts"
     return f"chooses from {len(predictor.labels)} labels in {', '.join(map(repr, predictor.templates))}"
 

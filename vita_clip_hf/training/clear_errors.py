@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from transformers import TrainingArguments
 
 from ..modeling.video_reading_vita_clip import VideoReadError
 
@@ -42,6 +43,23 @@ def clear_errors(num_workers: int = 0) -> Iterator[None]:
             "--dataloader_num_workers or a smaller batch, or more shared memory (--shm-size of a container). With "
             "checkpoints, '--resume_from_checkpoint auto' goes on from the last."
         ) from error
+
+
+def check_loss(loss: torch.Tensor, step: int, args: TrainingArguments) -> None:
+    """
+    Args:
+        loss: of a batch of step `step`.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if not loss.isfinite().all():
+        raise ValueError(
+            f"The loss of step {step} is {loss.float().mean().item()}: the training has diverged. Give a smaller "
+            f"--learning_rate than {args.learning_rate:g}, more --warmup_steps than {args.warmup_steps:g}, or a "
+            f"--max_grad_norm below {args.max_grad_norm:g} (0 is no limit). A checkpoint of the last steps before "
+            "may be damaged too."
+        )
 
 
 def _is_of_a_lost_worker(error: Exception, num_workers: int) -> bool:

@@ -11,6 +11,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..data import StreamedVideoClips, VideoClips, VideoViews, build_clip_augmentation, load_videos
 from ..data.sampling import TrainingSampling, resolve_sampling
+from ..data.splits import draw_shots
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
 from .arguments import VitaClipTrainingArguments
 from .clip_lengths import fit_stride, warn_of_short_videos
@@ -20,9 +21,17 @@ from .zero_shot_source import ZeroShotSource
 logger = logging.getLogger(__name__)
 
 
-def load_training(data: DataOptions) -> Any:
-    """The videos to train on."""
-    return load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
+def load_training(data: DataOptions, seed: int) -> Any:
+    """
+    The videos to train on: all, or `data.shots` of each class, drawn from `data.shots_seed` or else from `seed`.
+
+    Raises:
+        ValueError: a class has fewer videos than are to be drawn.
+    """
+    rows = load_videos(data.train, split=data.train_split, streaming=data.streaming, **_listing(data))
+    if data.shots is None:
+        return rows
+    return draw_shots(rows, data.shots, seed if data.shots_seed is None else data.shots_seed)
 
 
 def load_validation(data: DataOptions, names: list[str]) -> Dataset | None:

@@ -22,7 +22,8 @@ from .options import BaseOptions, DataOptions, ModelOptions
 from .process_group import close_process_group
 from .run import run_training
 
-DESCRIPTION = """Trains the prompts on your videos and saves them as a small adapter.
+DESCRIPTION = """Trains Vita-CLIP's prompts on your videos and saves them as a small adapter.
+--method efficient_prompt trains Efficient-Prompt's, --method finetune all of CLIP, which is saved whole.
 
 A folder with one folder of videos for each class is enough:
 
@@ -181,13 +182,30 @@ def _choose_evaluation(chosen: Set[str], settings: argparse.Namespace) -> dict[s
     return {"eval_strategy": "epoch"}
 
 
+# What settings are called by other commands and trainers, which no likeness of letters finds.
+_OTHER_NAMES = {
+    "--model": "--base",
+    "--model_name_or_path": "--base",
+    "--data": "--train",
+    "--output": "--output_dir",
+    "--epochs": "--num_train_epochs",
+    "--steps": "--max_steps",
+    "--lr": "--learning_rate",
+    "--batch_size": "--per_device_train_batch_size",
+    "--workers": "--dataloader_num_workers",
+    "--num_workers": "--dataloader_num_workers",
+    "--resume": "--resume_from_checkpoint",
+}
+
+
 def _describe_unknown(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
     """An error for arguments that the parser does not know."""
     known = [option for action in parser._actions for option in action.option_strings]
     flags = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
     if not flags:
         return f"{unknown[0]!r} belongs to no setting. A file of settings comes first; names with blanks need quotes."
-    near = difflib.get_close_matches(flags[0].replace("-", "_").replace("__", "--", 1), known, 1)
+    name = flags[0].replace("-", "_").replace("__", "--", 1)
+    near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, known, 1)
     near = near or [option for option in known if option.startswith(flags[0])][:1]
     return f"There is no setting {flags[0]}" + (f"; is {near[0]} meant?" if near else ". --help-all shows all.")
 

@@ -1,15 +1,13 @@
-"""From a list of videos to a trained adapter: the work of `examples/train.py` and `vita-clip train`."""
+"""From a list of videos to a trained model: the work of `examples/train.py` and `vita-clip train`."""
 
 import logging
 import os
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from transformers import EarlyStoppingCallback, set_seed
 
 from ..modeling.cpu_vita_clip import use_cpu_kernels
-from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
 from .arguments import VitaClipTrainingArguments
@@ -28,6 +26,7 @@ from .clip_sets import (
 )
 from .file_check import check_files
 from .interruption import TrainingInterruptedError
+from .methods import check_same_method, load_model_to_train, warn_of_learning_rate
 from .options import AUTO, BaseOptions, DataOptions
 from .run_folder import check_writable, sole_training, writing_results
 from .settings_check import check_settings
@@ -38,8 +37,9 @@ logger = logging.getLogger(__name__)
 
 def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingArguments) -> dict[str, float]:
     """
-    Trains, saves the adapter into `args.output_dir`, evaluates, and publishes it if `args.push_to_hub` is set. The
-    saved processor takes frames and views as the evaluation did: the adapter gives the figures that are returned.
+    Trains, saves the adapter (of `finetune` the whole CLIP) into `args.output_dir`, evaluates, and publishes it if
+    `args.push_to_hub` is set. The saved processor takes frames and views as the evaluation did: what was saved gives
+    the figures that are returned.
 
     Args:
         model, data, args: all settings; `args.resume_from_checkpoint` may be "auto": the newest whole checkpoint in
@@ -74,7 +74,9 @@ def build_trainer(
 ) -> tuple[VitaClipTrainer, ZeroShotSets, str | None]:
     """The trainer with all that it needs, its zero-shot sets, and the checkpoint to go on from, if any."""
     resume = find_resume_point(args)
-    train_rows = load_training(data)
+    if resume is not None:
+        check_same_method(model, resume)
+    train_rows = load_training(data, args.seed)
     names = train_rows.features["label"].names
     validation_rows, zero_shot_rows = load_validation(data, names), load_zero_shot(data)
     fit_to_stream(train_rows, args)
@@ -85,11 +87,12 @@ def build_trainer(
     video_processor = processor.video_processor
     set_sampling(video_processor, data, choose_stride(train_rows, data, args, resume))
     set_seed(args.seed)
-    vita_clip = load_vita_clip(model, names, data.num_frames)
+    warn_of_learning_rate(model, args.learning_rate)
+    trained = load_model_to_train(model, names, data.num_frames)
     if args.device.type == "cpu" and not args.torch_compile and model.attn_implementation is None:
-        use_cpu_kernels(vita_clip)
+        use_cpu_kernels(trained)
     trainer = VitaClipTrainer(
-        model=vita_clip,
+        model=trained,
         args=args,
         train_dataset=build_training_clips(train_rows, video_processor, data, args),
         eval_dataset=build_validation_views(validation_rows, video_processor, data),
@@ -105,7 +108,7 @@ def build_trainer(
 
 
 def _save_results(trainer: VitaClipTrainer, trained: dict[str, float], zero_shot: ZeroShotSets) -> dict[str, float]:
-    """Adapter, processor and state first, then the figures of the last evaluation."""
+    """Model, processor and state first, then the figures of the last evaluation."""
     with writing_results(trainer.args.output_dir):
         trainer.save_model()
         trainer.save_state()
@@ -136,20 +139,6 @@ def check_processes(args: VitaClipTrainingArguments) -> None:
             f"{started} processes were started, and this one sees {args.world_size}: each would train alone and "
             "overwrite the others. To train on CPUs beside a GPU, give --use_cpu."
         )
-
-
-def load_vita_clip(model: BaseOptions, names: list[str], num_frames: int) -> VitaClipForVideoClassification:
-    """The model to train, for clips of these classes: its prompts in float32, its base in `model.base_dtype`."""
-    vita_clip = VitaClipForVideoClassification.from_pretrained(
-        model.base,
-        id2label=dict(enumerate(names)),
-        num_frames=num_frames,
-        dtype=torch.float32,  # in any case: a lower precision loses small steps of a prompt
-        **({"attn_implementation": model.attn_implementation} if model.attn_implementation else {}),
-        **model.prompt_fields(),
-    )
-    vita_clip.cast_base(getattr(torch, model.base_dtype))
-    return vita_clip
 
 
 def find_resume_point(args: VitaClipTrainingArguments) -> str | None:

@@ -26,7 +26,7 @@ from ..modeling.checkpoint_vita_clip import load_adapter_weights
 from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
 from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
-from .clear_errors import clear_errors
+from .clear_errors import check_loss, clear_errors
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
 from .interruption import EvaluationCutError, Interruption
@@ -99,7 +99,7 @@ class VitaClipTrainer(Trainer):
     def _bare_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Puts the average of the prompts in their place, with `ema_decay`."""
         return nullcontext() if self._average is None else self._average.in_place_of_weights(self._bare_model())
 
@@ -215,6 +215,17 @@ class VitaClipTrainer(Trainer):
         place = (self.args.seed, self.state.global_step, self._batches_in_step, self.args.process_index)
         return generator_for(*place).initial_seed()
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """
+        As in the base class.
+
+        Raises:
+            ValueError: the loss is not finite; transformers logs it as 0 and goes on.
+        """
+        loss = super().training_step(*args, **kwargs)
+        check_loss(loss, self.state.global_step + 1, self.args)
+        return loss
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -298,7 +309,7 @@ class VitaClipTrainer(Trainer):
         if self.interruption is not None and self.is_in_train:
             batches = self.interruption.watch(dataloader)
         workers = self.args.dataloader_num_workers
-        with clear_errors(workers), self._averaged(), self.accelerator.autocast():
+        with clear_errors(workers), self.averaged(), self.accelerator.autocast():
             several = self.args.n_gpu > 1 and text_embeds is None  # DataParallel would share texts out like clips
             model = WholeModel(nn.DataParallel(self.model) if several else self.model, self._bare_model())
             if text_embeds is None and not self._needs_whole_forward():
@@ -357,7 +368,7 @@ class VitaClipTrainer(Trainer):
         `ema_decay`. Every process must call it.
         """
         in_checkpoint = output_dir is not None and Path(output_dir).name.startswith("checkpoint-")
-        with nullcontext() if in_checkpoint else self._averaged():
+        with nullcontext() if in_checkpoint else self.averaged():
             if not self.is_fsdp_enabled:
                 super().save_model(output_dir, _internal_call)
                 return

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..modeling.configuration_vita_clip import NO_PROMPTS
-from ..modeling.labels_vita_clip import VIDEO_TEMPLATES, embed_labels
+from ..modeling.labels_vita_clip import embed_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
@@ -41,7 +41,7 @@ def explain(
     processor: VitaClipProcessor,
     video: VideoSource,
     labels: Sequence[str] | None = None,
-    templates: Sequence[str] = VIDEO_TEMPLATES,
+    templates: Sequence[str] | None = None,
     top_k: int = 5,
 ) -> Explanation:
     """
@@ -52,7 +52,7 @@ def explain(
         processor: of the model.
         video: path, URL, bytes or a binary file object.
         labels: to choose from; by default the model's classes by their learned contexts.
-        templates: texts around `labels`, each with one `{}`.
+        templates: texts around `labels`, each with one `{}`; by default those of zero-shot evaluation.
         top_k: how many labels to keep.
 
     Raises:

@@ -10,7 +10,7 @@ from ...text_files import is_encodable
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in (
-        *("mp4", "m4v", "mov", "3gp", "3g2", "avi", "divx", "mkv", "webm", "flv", "f4v", "wmv", "asf", "ogv"),
+        *("mp4", "m4v", "mov", "3gp", "3g2", "avi", "divx", "mkv", "webm", "flv", "f4v", "wmv", "asf"),
         *("mpg", "mpeg", "vob", "ts", "mts", "m2ts"),
     )
 )

@@ -72,7 +72,7 @@ def read_folders(
         for name, content in surveyed.items()
         for path in content.videos
     ]
-    left_out = stray + [entry for content in surveyed.values() for entry in content.left_out]
+    left_out = stray + _hidden_videos(base) + [entry for content in surveyed.values() for entry in content.left_out]
     return VideoListing(base, names, videos, f"a folder called like one of the {len(names)} classes", tuple(left_out))
 
 
@@ -112,6 +112,14 @@ def _stray_files(base: Path) -> list[LeftOut]:
         names = sorted(entry.name for entry in entries if not entry.is_dir())
     names = [name for name in names if has_video_extension(name) or not is_hidden(name)]
     return [LeftOut(str(base / name), "stands in no class folder") for name in names]
+
+
+def _hidden_videos(base: Path) -> list[LeftOut]:
+    """Videos in hidden folders on the level of classes; not what systems put there."""
+    with os.scandir(base) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name.startswith("."))
+    paths = [base / name / path for name in names for path in files_below(base / name) if has_video_extension(path)]
+    return [LeftOut(str(path), "is hidden") for path in sorted(paths)]
 
 
 def _reason(path: str) -> str:
@@ -164,7 +172,7 @@ def _explain_nothing(base: Path, surveyed: dict[str, _Folder], stray: list[LeftO
     message = f"{base}: expected {_LAYOUT}, and found no video in a folder"
     if stray_videos:
         return f"{message}, but {len(stray_videos)} in {base.name} itself ({_some(stray_videos)})."
-    left_out = stray + [entry for content in surveyed.values() for entry in content.left_out]
+    left_out = stray + _hidden_videos(base) + [entry for content in surveyed.values() for entry in content.left_out]
     if left_out:
         message += f", but other files ({_some([os.path.relpath(entry.path, base) for entry in left_out])})"
     return f"{message}. Endings of videos are {', '.join(sorted(VIDEO_EXTENSIONS))}."

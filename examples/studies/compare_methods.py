@@ -1,0 +1,301 @@
+"""
+Vita-CLIP and its neighbours on Motion Shapes, from one tiny CLIP: what each learns, and what it forgets.
+
+    python examples/studies/compare_methods.py --output runs/compare_methods
+
+Every training sees the same number of clips. First each method's learning rate is chosen: by trainings of a third of
+the length, judged on clips of their own (`learning_rates`). Then there are three parts, each with a JSON file and a
+table: `supervised` (and what is left of the frozen CLIP's zero-shot abilities, and combinations of shape and motion
+that training lacks), `base_to_novel` (16 clips of each of seven motions), and `few_shot` (16 clips of each motion, for
+the two best). An interrupted study goes on where it was.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from compare_picture import draw_tradeoff
+from contenders import CONTENDERS, FROZEN, Contender, Judged, build, count_trained, train
+from datasets import ClassLabel, Dataset
+from motion_combinations import ATTRIBUTES, Combinations, SpecifiedClips
+from study import Figures, Runs, Study, markdown_table, study_parser
+
+from vita_clip_hf.data.normalization import PixelNormalization
+from vita_clip_hf.data.splits import draw_shots
+from vita_clip_hf.demo.motions import MOTIONS, TRAIN_COLORS, TRAIN_SHAPES, with_article
+from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.demo.story import load_processor
+from vita_clip_hf.evaluation import top_k_accuracy
+from vita_clip_hf.models import VideoFeatures
+
+NAME, SEEDS, SHOTS, BATCH_SIZE = "compare_methods", (0, 1, 2), 16, 64
+RECIPE = Recipe(train_clips=7_000, test_clips=1_400, steps=600)
+# A few clips are seen often: a shorter training, the same for all.
+FEW_SHOT_STEPS = RECIPE.steps // 2
+BASE = ("moving left", "moving right", "growing", "shrinking", "appearing", "disappearing", "standing still")
+NOVEL = tuple(motion for motion in MOTIONS if motion not in BASE)
+CAPTIONS = tuple(
+    f"{with_article(f'{color} {shape}')} {motion}"
+    for color in TRAIN_COLORS
+    for shape in TRAIN_SHAPES
+    for motion in MOTIONS
+)
+
+
+@dataclass
+class Comparison:
+    """
+    The study.
+
+    Args:
+        clips: the splits.
+        recipe: the training.
+        few_shot_steps: of a training on few clips.
+        contenders: by name.
+    """
+
+    clips: Combinations
+    recipe: Recipe
+    few_shot_steps: int
+    contenders: Mapping[str, Contender]
+
+    def __post_init__(self) -> None:
+        self.processor = load_processor(self.recipe)
+
+    def run(self, output: Path, seeds: Sequence[int]) -> dict[str, Runs]:
+        """Runs all parts, and keeps what is in `output` already."""
+        rates = self._study("learning_rates", self._tries(), self.measure_rate, rates_table).run(output, seeds[:1])
+        found = {"learning_rates": rates}
+        rows = self._rows_at_best_rates(rates)
+        supervised = self._study("supervised", rows, self.measure_supervised, supervised_table)
+        supervised = replace(supervised, draw=draw_tradeoff)
+        found["supervised"] = supervised.run(output, seeds)
+        base_to_novel = self._study("base_to_novel", rows, self.measure_base_to_novel, base_to_novel_table)
+        found["base_to_novel"] = base_to_novel.run(output, seeds)
+        best = two_best(found["supervised"], self.contenders)
+        few_shot = self._study("few_shot", {name: rows[name] for name in best}, self.measure_few_shot, few_shot_table)
+        found["few_shot"] = few_shot.run(output, seeds)
+        return found
+
+    def _tries(self) -> dict[str, dict[str, Any]]:
+        """Every contender that has a choice of rates, with each of them."""
+        return {
+            f"{name}, {rate:g}": self._row(name, rate)
+            for name, contender in self.contenders.items()
+            for rate in contender.rates
+            if len(contender.rates) > 1
+        }
+
+    def _rows_at_best_rates(self, tried: Runs) -> dict[str, dict[str, Any]]:
+        """The contenders' rows, each with the rate of the highest accuracy on the validation clips."""
+
+        def accuracy(name: str, rate: float) -> float:
+            return tried[f"{name}, {rate:g}"][0]["top_1"]
+
+        rows = {}
+        for name, contender in self.contenders.items():
+            rates = contender.rates
+            best = rates[0] if len(rates) == 1 else max(rates, key=lambda rate, name=name: accuracy(name, rate))
+            rows[name] = self._row(name, best)
+        return rows
+
+    def _row(self, name: str, rate: float) -> dict[str, Any]:
+        contender = self.contenders[name]
+        facts = {"kind": contender.kind, "fields": dict(contender.fields), "template": contender.template}
+        return {"name": name, **facts, "learning_rate": rate}
+
+    def _study(
+        self, part: str, rows: Mapping[str, dict[str, Any]], measure: Any, format_table: Callable[[Runs], str]
+    ) -> Study:
+        steps = {"supervised": self.recipe.steps, "learning_rates": self.recipe.steps // 3}.get(
+            part, self.few_shot_steps
+        )
+        recipe = {name: getattr(self.recipe, name) for name in ("num_frames", "batch_size", "weight_decay")}
+        sizes = {"train_clips": self.clips.train_clips, "test_clips": self.clips.test_clips, "shots": SHOTS}
+        shared = {**recipe, **sizes, "steps": steps, "clips_seen": steps * self.recipe.batch_size}
+        return Study(part, rows, measure, format_table, shared)
+
+    # ---- one run ----
+
+    def _train(
+        self, row: Mapping[str, Any], seed: int, folder: Path, clips: SpecifiedClips, steps: int
+    ) -> tuple[Judged, Figures]:
+        contender = self.contenders[row["name"]]
+        model = build(contender, clips.motions, self.recipe.num_frames, seed, self.processor.tokenizer)
+        recipe = replace(self.recipe, steps=steps, seed=seed, learning_rate=row["learning_rate"])
+        start = time.perf_counter()
+        train(contender, model, recipe, clips.clips, self.processor, folder)
+        facts = {"seconds": round(time.perf_counter() - start, 1), "parameters": count_trained(model)}
+        return Judged.of(contender, model, clips.motions, self.processor.tokenizer), facts
+
+    @torch.no_grad()
+    def _encode(self, judged: Judged, clips: SpecifiedClips) -> list[VideoFeatures]:
+        """The clips in batches, once for all texts."""
+        normalize = PixelNormalization.of(self.processor.video_processor)
+        batches = clips.clips.pixel_values.split(BATCH_SIZE)
+        return [judged.model.encode_videos(normalize(batch, judged.model.dtype)) for batch in batches]
+
+    @torch.no_grad()
+    def _score(self, judged: Judged, encoded: list[VideoFeatures], texts: torch.Tensor) -> torch.Tensor:
+        """`(N, C)`."""
+        return torch.cat([judged.model.logits(features, texts) for features in encoded])
+
+    def _accuracy(self, judged: Judged, clips: SpecifiedClips, texts: torch.Tensor) -> float:
+        return top_k_accuracy(self._score(judged, self._encode(judged, clips), texts), clips.clips.labels)
+
+    def measure_rate(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
+        """A short training on all motions, judged on clips of its own."""
+        judged, facts = self._train(row, seed, folder, self.clips.train, self.recipe.steps // 3)
+        return {**facts, "top_1": self._accuracy(judged, self.clips.validation, judged.own_classes())}
+
+    def measure_supervised(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
+        """All motions, all training clips."""
+        judged, facts = self._train(row, seed, folder, self.clips.train, self.recipe.steps)
+        own, captions = judged.own_classes(), judged.texts(CAPTIONS)
+        figures: Figures = {}
+        for split, clips in (("seen", self.clips.test), ("unseen", self.clips.unseen)):
+            encoded = self._encode(judged, clips)
+            figures[f"{split}_top_1"] = top_k_accuracy(self._score(judged, encoded, own), clips.clips.labels)
+            found = caption_accuracies(self._score(judged, encoded, captions), clips)
+            figures |= {f"{split}_{name}": value for name, value in found.items()}
+            if split == "seen":
+                figures["retained"] = {name: self._retained(judged, encoded, name) for name in ATTRIBUTES}
+        return {**facts, **figures, "retention": mean(figures["retained"].values())}
+
+    def _retained(self, judged: Judged, encoded: list[VideoFeatures], name: str) -> float:
+        """How often a still attribute of the test clips is named right."""
+        attribute = ATTRIBUTES[name]
+        values = [attribute.value(spec) for spec in self.clips.test.specs]
+        known = [row for row, value in enumerate(values) if value is not None]
+        logits = self._score(judged, encoded, judged.texts(attribute.texts))
+        return top_k_accuracy(logits[known], torch.tensor([values[row] for row in known]))
+
+    def measure_base_to_novel(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
+        """`SHOTS` clips of each base motion; the novel ones by name."""
+        drawn = draw_of_each_motion(self.clips.train.of_motions(BASE), SHOTS, seed)
+        judged, facts = self._train(row, seed, folder, drawn, self.few_shot_steps)
+        base = self._accuracy(judged, self.clips.test.of_motions(BASE), judged.own_classes())
+        novel = self._accuracy(judged, self.clips.test.of_motions(NOVEL), judged.names(NOVEL))
+        return {**facts, "base": base, "novel": novel, "harmonic_mean": harmonic_mean(base, novel)}
+
+    def measure_few_shot(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
+        """`SHOTS` clips of each motion."""
+        drawn = draw_of_each_motion(self.clips.train, SHOTS, seed)
+        judged, facts = self._train(row, seed, folder, drawn, self.few_shot_steps)
+        own = judged.own_classes()
+        found = {"top_1": self.clips.test, "unseen_top_1": self.clips.unseen}
+        return {**facts, **{name: self._accuracy(judged, clips, own) for name, clips in found.items()}}
+
+
+def draw_of_each_motion(clips: SpecifiedClips, shots: int, seed: int) -> SpecifiedClips:
+    """The clips that `vita-clip train --shots` would draw."""
+    rows = {"video": [f"{row:06d}.mp4" for row in range(len(clips.specs))], "label": clips.clips.labels.tolist()}
+    listed = Dataset.from_dict(rows).cast_column("label", ClassLabel(names=list(clips.motions)))
+    return clips.select([int(Path(video).stem) for video in draw_shots(listed, shots, seed)["video"]])
+
+
+def caption_accuracies(logits: torch.Tensor, clips: SpecifiedClips) -> dict[str, float]:
+    """
+    From logits of all `CAPTIONS`: `caption`, how often the whole caption is right; `motion`, how often the motion is,
+    among the captions with the right colour and shape.
+    """
+    by_look = logits.unflatten(1, (len(TRAIN_COLORS), len(TRAIN_SHAPES), len(MOTIONS)))
+    looks = [(TRAIN_COLORS.index(spec.color), TRAIN_SHAPES.index(spec.shape)) for spec in clips.specs]
+    colors, shapes = torch.tensor(looks).unbind(dim=1)
+    labels = clips.clips.labels
+    right = (colors * len(TRAIN_SHAPES) + shapes) * len(MOTIONS) + labels
+    of_true_look = by_look[torch.arange(len(labels)), colors, shapes]
+    return {"caption": top_k_accuracy(logits, right), "motion": top_k_accuracy(of_true_look, labels)}
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    return 2 * first * second / (first + second) if first + second else 0.0
+
+
+def two_best(supervised: Runs, contenders: Mapping[str, Contender]) -> list[str]:
+    """The two trained methods with the highest mean top-1."""
+    trained = [name for name in contenders if contenders[name].kind != FROZEN]
+    ranked = sorted(trained, key=lambda name: -mean(figures["seen_top_1"] for figures in supervised[name]))
+    return ranked[:2]
+
+
+# ---- tables ----
+
+
+def _cells(figures: list[Figures], names: Sequence[str]) -> Iterator[str]:
+    """Mean and standard deviation over seeds, in percent."""
+    for name in names:
+        values = [100 * of_seed[name] for of_seed in figures]
+        spread = stdev(values) if len(values) > 1 else 0.0
+        yield f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread else "")
+
+
+def _table(runs: Runs, columns: Mapping[str, str]) -> str:
+    rows = [
+        [
+            name,
+            f"{figures[0]['parameters']:,}",
+            *_cells(figures, list(columns)),
+            f"{mean(of_seed['seconds'] for of_seed in figures):.0f}",
+        ]
+        for name, figures in runs.items()
+    ]
+    return markdown_table(["method", "trained numbers", *columns.values(), "seconds"], rows)
+
+
+def rates_table(runs: Runs) -> str:
+    """Accuracies in percent."""
+    return _table(runs, {"top_1": "top-1 on validation clips"})
+
+
+def supervised_table(runs: Runs) -> str:
+    """Accuracies in percent."""
+    columns = {
+        "seen_top_1": "top-1",
+        "unseen_top_1": "top-1, unseen combinations",
+        "unseen_motion": "their motion by caption",
+        "unseen_caption": "their whole caption",
+        "seen_caption": "caption of seen ones",
+        "retention": "stills by name",
+    }
+    return _table(runs, columns) + "\n" + retention_table(runs)
+
+
+def retention_table(runs: Runs) -> str:
+    """What is left of the frozen CLIP's abilities, by attribute."""
+    flat = {name: [of_seed["retained"] for of_seed in figures] for name, figures in runs.items()}
+    rows = [[name, *_cells(figures, list(ATTRIBUTES))] for name, figures in flat.items()]
+    return markdown_table(["method", *ATTRIBUTES], rows)
+
+
+def base_to_novel_table(runs: Runs) -> str:
+    """Accuracies in percent."""
+    return _table(runs, {"base": "base", "novel": "novel", "harmonic_mean": "harmonic mean"})
+
+
+def few_shot_table(runs: Runs) -> str:
+    """Accuracies in percent."""
+    return _table(runs, {"top_1": f"top-1, {SHOTS} clips", "unseen_top_1": "top-1, unseen combinations"})
+
+
+def main() -> None:
+    """The command line."""
+    parser = study_parser(NAME, __doc__, SEEDS)
+    parser.add_argument(
+        "--steps", type=int, default=RECIPE.steps, help="of a training on all clips (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--few-shot-steps", type=int, default=FEW_SHOT_STEPS, help="of one on few clips (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    recipe = replace(RECIPE, steps=options.steps)
+    clips = Combinations(recipe.train_clips, recipe.test_clips, recipe.num_frames)
+    Comparison(clips, recipe, options.few_shot_steps, CONTENDERS).run(options.output, options.seeds)
+
+
+if __name__ == "__main__":
+    main()
