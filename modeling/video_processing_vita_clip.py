@@ -133,10 +133,8 @@ def _checked_settings(settings: dict[str, Any], taker: type["VitaClipVideoProces
             raise ValueError(f"{key} must be of 1 to {LONGEST_EDGE} pixels, found {value!r:.100}")
         largest = max((edge for edge in edges if edge is not None), default=1)
         if num_frames * largest**2 > MOST_PIXELS:
-            raise ValueError(
-                f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels make more than {MOST_PIXELS:,} "
-                "pixels of one video, the most that a file may ask for; give more in the call"
-            )
+            shape = f"{' x '.join(COUNTS)}={num_frames} and {key} of {largest} pixels"
+            raise ValueError(f"{shape} make more than {MOST_PIXELS:,} pixels of one video; give more in the call")
     if not isinstance(settings.get("auto_map", {}), dict):
         raise ValueError(f"auto_map must be an object, found {settings['auto_map']!r:.100}")
     if own.get("resample") not in (None, *PILImageResampling):

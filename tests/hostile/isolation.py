@@ -72,7 +72,9 @@ def attempt(
         now = sum(_memory(pid, "VmRSS") for pid in (child, *started))
         if time.monotonic() > end or now > _KILL_AT_MB:
             cause = "hang" if now <= _KILL_AT_MB else "growth"
-            os.killpg(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # of a child that has only begun, and has no group yet
+                os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             break
         time.sleep(_POLL_SECONDS)

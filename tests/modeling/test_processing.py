@@ -249,7 +249,6 @@ def test_a_damaged_file_is_an_error_of_one_line(saved, name, content):
         *(("resample", 99), ("resample", -1), ("num_spatial_views", 2**17), ("auto_map", 0), ("auto_map", [])),
         # Each is allowed alone; all frames together would take GBs.
         *(
-            ("num_temporal_views", 2**16),
             ("size", {"shortest_edge": 2**13}),
             ("crop_size", 2**13),
         ),
