@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Array2D, Array3D, Dataset, Features, Value
 from datasets import Sequence as Sequences
 
-from ..data.formats.files import is_video_name
+from ..data.formats.files import files_below, is_video_name
 from ..modeling.adapter_file_vita_clip import written_whole
 from ..models import fixed_num_frames, load_model
 from .encoding import ClipSampling, encode_videos, open_store
@@ -49,12 +49,7 @@ def find_videos(folder: str | os.PathLike) -> list[str]:
         return [str(place)]
     if not place.is_dir():
         raise FileNotFoundError(f"{place}: no such folder or file.")
-    found = [
-        os.path.join(below, name)
-        for below, _, names in os.walk(place, followlinks=True)
-        for name in names
-        if is_video_name(name)
-    ]
+    found = [os.path.join(place, path) for path in files_below(place) if is_video_name(os.path.basename(path))]
     if not found:
         raise FileNotFoundError(f"{place}: has no video below it.")
     return sorted(found)
