@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..modeling.configuration_vita_clip import NO_PROMPTS
+from ..modeling.configuration_vita_clip import NO_PROMPTS, VitaClipConfig
 from ..modeling.labels_vita_clip import embed_labels
 from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
@@ -15,7 +15,7 @@ from ..models import ClipMean, VitaClip
 from ..models.loading import load_model
 from .attention import attention_maps
 from .explanation import Explanation
-from .occlusion import frame_importance
+from .occlusion import scores_without_frames
 
 
 def load_explained(name: str, device: str | None = None) -> tuple[VitaClipModel, VitaClipProcessor]:
@@ -27,7 +27,7 @@ def load_explained(name: str, device: str | None = None) -> tuple[VitaClipModel,
         ValueError: it is of another kind of model.
     """
     loaded, processor = load_model(name, device=device)
-    if isinstance(loaded, VitaClip):
+    if loaded.model.config.model_type == VitaClipConfig.model_type:
         return loaded.model, processor
     if not isinstance(loaded, ClipMean):
         raise ValueError(f"{name} is a {type(loaded.model).__name__}; only Vita-CLIP and CLIP can be explained.")
@@ -69,17 +69,16 @@ def explain(
     if labels is None:
         if model.config.label_token_ids is None:
             raise ValueError("The model has no classes of its own: name labels to choose from.")
-        names, text_embeds = model.config.label_names, model.get_class_features().pooler_output
+        names, text_embeds = model.config.label_names, VitaClip(model).encode_classes()
     else:
         names, text_embeds = list(labels), embed_labels(model, processor.tokenizer, labels, templates)
-    outputs = model(pixel_values=clip[None].to(model.device, model.dtype), text_embeds=text_embeds)
-    logits = outputs["logits" if "logits" in outputs else "logits_per_video"][0]
-    values, ids = logits.float().softmax(dim=-1).topk(min(top_k, len(names)))
+    scores = scores_without_frames(model, clip, text_embeds)
+    values, ids = scores[0].topk(min(top_k, len(names)))
     best = int(ids[0])
     return Explanation(
         frames=shown.to(torch.uint8),
         seconds=None if reader.frame_times is None else reader.frame_times[indices].tolist(),
         scores=[(names[index], score) for index, score in zip(ids.tolist(), values.tolist(), strict=True)],
         attention=attention_maps(model, clip),
-        importance=frame_importance(model, clip, best, text_embeds) if len(clip) > 1 else None,
+        importance=scores[0, best] - scores[1:, best] if len(clip) > 1 else None,
     )

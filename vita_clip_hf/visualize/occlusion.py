@@ -3,9 +3,9 @@
 import torch
 
 from ..modeling.modeling_vita_clip import VitaClipModel
+from ..models import VitaClip
 
 
-@torch.no_grad()
 def frame_importance(
     model: VitaClipModel,
     pixel_values: torch.Tensor,
@@ -33,16 +33,27 @@ def frame_importance(
     """
     if pixel_values.ndim != 4 or len(pixel_values) < 2:
         raise ValueError(f"Expected a clip (frames, 3, height, width) of 2 frames, found {tuple(pixel_values.shape)}.")
-    clips = torch.stack([pixel_values, *(_without(pixel_values, frame) for frame in range(len(pixel_values)))])
-    logits = [
-        model(pixel_values=part.to(model.device, model.dtype), text_embeds=text_embeds)
-        for part in clips.split(batch_size)
-    ]
-    key = "logits" if "logits" in logits[0] else "logits_per_video"
-    scores = torch.cat([output[key] for output in logits]).float().softmax(dim=-1)
-    if not 0 <= label < scores.shape[-1]:
-        raise ValueError(f"label is {label}; there are the labels 0 to {scores.shape[-1] - 1}.")
-    return (scores[0, label] - scores[1:, label]).cpu()
+    if text_embeds is None:
+        text_embeds = VitaClip(model).encode_classes()
+    if not 0 <= label < len(text_embeds):
+        raise ValueError(f"label is {label}; there are the labels 0 to {len(text_embeds) - 1}.")
+    scores = scores_without_frames(model, pixel_values, text_embeds, batch_size)[:, label]
+    return scores[0] - scores[1:]
+
+
+@torch.no_grad()
+def scores_without_frames(
+    model: VitaClipModel, pixel_values: torch.Tensor, text_embeds: torch.Tensor, batch_size: int = 8
+) -> torch.Tensor:
+    """
+    The probabilities of C labels for a clip, and for the clip without each of its frames, `(1 + T, C)` on the CPU;
+    `(1, C)` for a clip of one frame. The arguments are those of [`frame_importance`].
+    """
+    without = [_without(pixel_values, frame) for frame in range(len(pixel_values))] if len(pixel_values) > 1 else []
+    clips = torch.stack([pixel_values, *without]).split(batch_size)
+    scored = VitaClip(model)
+    logits = [scored.score(part.to(scored.device, scored.dtype), text_embeds) for part in clips]
+    return torch.cat(logits).float().softmax(dim=-1).cpu()
 
 
 def _without(clip: torch.Tensor, frame: int) -> torch.Tensor:
