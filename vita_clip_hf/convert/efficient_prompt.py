@@ -8,7 +8,7 @@ import torch
 from ..modeling.adapter_file_vita_clip import check_same_shapes, shapes_of
 from ..modeling.configuration_efficient_prompt import EfficientPromptConfig
 from ..modeling.modeling_efficient_prompt import LOGIT_SCALE, EfficientPromptModel
-from .tensors import CLIP_HEAD_WIDTH, TEXT_LAYER_MODULES, strip_placeholders
+from .tensors import CLIP_HEAD_WIDTH, rename_in_torch_layer, strip_placeholders
 
 # Their name, our name.
 NAMES = {
@@ -119,17 +119,10 @@ def _rename_of_layer(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]
     found = re.fullmatch(r"(.+)\.resblocks\.(\d+)\.(.+)", name)
     if found is None or found[1] not in LAYERS:
         raise ValueError(f"The checkpoint holds {name}, which no released Efficient-Prompt checkpoint has.")
-    layer, rest = f"{LAYERS[found[1]]}.{found[2]}", found[3]
-    if rest in ("attn.in_proj_weight", "attn.in_proj_bias"):
-        if tensor.ndim == 0 or len(tensor) % 3:
-            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; expected queries, keys and values in rows.")
-        kind = rest.rpartition("_")[2]
-        parts = zip(("q", "k", "v"), tensor.chunk(3), strict=True)
-        return {f"{layer}.self_attn.{part}_proj.{kind}": piece for part, piece in parts}
-    module, _, kind = rest.rpartition(".")
-    if module not in TEXT_LAYER_MODULES:
+    renamed = rename_in_torch_layer(f"{LAYERS[found[1]]}.{found[2]}", found[3], name, tensor)
+    if renamed is None:
         raise ValueError(f"The checkpoint holds {name}, which no released Efficient-Prompt checkpoint has.")
-    return {f"{layer}.{TEXT_LAYER_MODULES[module]}.{kind}": tensor}
+    return renamed
 
 
 def _config_from_shapes(

@@ -151,13 +151,37 @@ def _rename_vision_layer(index: int, rest: str, name: str, tensor: torch.Tensor)
 
 def _rename_text_layer(index: int, rest: str, name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     prefix = f"text_model.encoder.layers.{index}"
+    renamed = rename_in_torch_layer(prefix, rest, name, tensor)
+    if renamed is None:
+        raise ValueError(f"It holds {name}, which no released Vita-CLIP checkpoint has.")
+    return renamed
+
+
+def rename_in_torch_layer(prefix: str, rest: str, name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """
+    A tensor of a layer around torch's `nn.MultiheadAttention`, as OpenAI's CLIP has it, in the layer `prefix` of ours.
+
+    Args:
+        prefix: our name of the layer.
+        rest: the tensor's name in theirs.
+        name: its whole name, for messages.
+        tensor: queries, keys and values in one, or another tensor.
+
+    Returns:
+        The tensors by our names; `None` if such a layer has no tensor of that name.
+
+    Raises:
+        ValueError: the tensor does not hold queries, keys and values.
+    """
     if rest in ("attn.in_proj_weight", "attn.in_proj_bias"):
+        if tensor.ndim == 0 or len(tensor) % 3:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; expected queries, keys and values in rows.")
         kind = rest.rpartition("_")[2]
         parts = zip(("q", "k", "v"), tensor.chunk(3), strict=True)
         return {f"{prefix}.self_attn.{part}_proj.{kind}": piece for part, piece in parts}
     module, _, kind = rest.rpartition(".")
     if module not in TEXT_LAYER_MODULES:
-        raise ValueError(f"It holds {name}, which no released Vita-CLIP checkpoint has.")
+        return None
     return {f"{prefix}.{TEXT_LAYER_MODULES[module]}.{kind}": tensor}
 
 

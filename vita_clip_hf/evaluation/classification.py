@@ -1,8 +1,7 @@
 """From cached features to class scores: which texts stand for the classes, views and templates averaged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -117,7 +116,7 @@ def average_scores(scores: torch.Tensor, protocol: Protocol) -> torch.Tensor:
 
 def _score(model: VideoTextModel, features: VideoFeatures, texts: ClassTexts) -> torch.Tensor:
     """`(N, K, V, C)` of features `(N, V, ...)`."""
-    clips = type(features)(**{name: tensor.flatten(0, 1) for name, tensor in _tensors(features).items()})
+    clips = features.map(lambda tensor: tensor.flatten(0, 1))
     by_template = []
     for embeds in texts.embeds:
         logits = [model.logits(chunk, embeds.to(model.device)).float().cpu() for chunk in _chunks(clips, model.device)]
@@ -131,12 +130,8 @@ def _score(model: VideoTextModel, features: VideoFeatures, texts: ClassTexts) ->
 
 
 def _chunks(clips: VideoFeatures, device: torch.device) -> list[VideoFeatures]:
-    split = {name: tensor.to(device).split(_CLIPS_AT_ONCE) for name, tensor in _tensors(clips).items()}
+    split = {name: tensor.to(device).split(_CLIPS_AT_ONCE) for name, tensor in clips.tensors().items()}
     return [type(clips)(**dict(zip(split, parts, strict=True))) for parts in zip(*split.values(), strict=True)]
-
-
-def _tensors(features: VideoFeatures) -> dict[str, Any]:
-    return {field.name: getattr(features, field.name) for field in fields(features)}
 
 
 __all__ = ["ClassTexts", "average_scores", "encode_class_texts", "own_classes", "score_classes", "score_each_view"]

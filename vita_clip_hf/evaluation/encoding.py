@@ -3,7 +3,8 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,7 @@ def _encode(
                 clips = torch.cat([found["pixel_values"] for _, found in good])
                 features = _encode_clips(model, clips, normalization, batch_size)
                 for place, (number, found) in enumerate(good):
-                    of_video = _map(features, lambda tensor, at=place: tensor[at * num_views : (at + 1) * num_views])
+                    of_video = features.map(itemgetter(slice(place * num_views, (place + 1) * num_views)))
                     waiting.append((identities[number], of_video, found["times"]))
             if len(waiting) >= SHARD_SIZE:
                 _write(store, waiting)
@@ -245,23 +246,14 @@ def _encode_clips(
     parts = []
     for chunk in clips.split(batch_size):
         features = model.encode_videos(normalization(chunk.to(model.device), model.dtype))
-        parts.append(_map(features, lambda tensor: tensor.float().cpu()))
-    return _joined(parts, torch.cat)
+        parts.append(features.map(lambda tensor: tensor.float().cpu()))
+    return type(parts[0]).join(parts, torch.cat)
 
 
 def _write(store: FeatureStore, waiting: list[tuple[str, VideoFeatures, torch.Tensor]]) -> None:
     videos, features, times = zip(*waiting, strict=True)
-    store.add(videos, _joined(features, torch.stack), torch.stack(times))
+    store.add(videos, type(features[0]).join(features, torch.stack), torch.stack(times))
     waiting.clear()
-
-
-def _map(features: VideoFeatures, change: Any) -> VideoFeatures:
-    return type(features)(**{field.name: change(getattr(features, field.name)) for field in fields(features)})
-
-
-def _joined(parts: Sequence[VideoFeatures], join: Any) -> VideoFeatures:
-    names = [field.name for field in fields(parts[0])]
-    return type(parts[0])(**{name: join([getattr(part, name) for part in parts]) for name in names})
 
 
 __all__ = ["ClipSampling", "VideosWithTimes", "encode_videos", "open_store"]

@@ -12,7 +12,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ class FeatureStore:
         Raises:
             OSError: it cannot be written, as if the disk is full; nothing of it is left.
         """
-        tensors = {field.name: getattr(features, field.name) for field in fields(features)}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in {**tensors, _TIMES: times}.items()}
+        stored = {**features.tensors(), _TIMES: times}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
         metadata = {"format": "pt", "videos": json.dumps(list(videos)), "features": type(features).__name__}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         metadata["checksum"] = _checksum(tensors, metadata["videos"])

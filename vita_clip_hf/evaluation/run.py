@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -230,11 +229,6 @@ def describe_unreadable(rows: Any, failures: dict[int, str]) -> dict[str, str]:
     return {name_of(rows[number]): reason for number, reason in sorted(failures.items())}
 
 
-def describe_sources(paths: Sequence[Path], checksum: Any) -> list[dict[str, str]]:
-    """Each file once, with its checksum."""
-    return [{"path": str(path), "checksum": checksum(path)} for path in dict.fromkeys(paths)]
-
-
 __all__ = [
     "DEFAULT_CACHE",
     "PLACEHOLDERS",
@@ -242,7 +236,6 @@ __all__ = [
     "Resources",
     "Run",
     "contenders",
-    "describe_sources",
     "describe_unreadable",
     "encode",
     "load_contender",

@@ -46,11 +46,6 @@ class TestSet:
         """In the order of their ids."""
         return self.rows.features["label"].names
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether it is not the whole list that the protocol means."""
-        return bool(self.missing or self.differences)
-
 
 def load_test_sets(
     protocol: Protocol,

@@ -1,9 +1,9 @@
 """The interface of a model under evaluation, which compares videos with texts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +12,7 @@ from ..modeling.labels_vita_clip import embed_labels, templates_of
 from ..modeling.modeling_vita_clip import scaled_cosine
 
 TEXT_CHUNK = 512  # texts encoded at once, which bounds memory
+F = TypeVar("F", bound="VideoFeatures")
 
 
 @dataclass
@@ -24,6 +25,20 @@ class VideoFeatures:
 
     frame_embeds: torch.Tensor
     video_embeds: torch.Tensor
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of them, those of a subclass too, by their names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def map(self: F, change: Callable[[torch.Tensor], torch.Tensor]) -> F:
+        """The same features with each tensor changed."""
+        return type(self)(**{name: change(tensor) for name, tensor in self.tensors().items()})
+
+    @classmethod
+    def join(cls: type[F], parts: Sequence[F], how: Callable[[list[torch.Tensor]], torch.Tensor]) -> F:
+        """Features of several parts, all of this class, as one: by `torch.cat` or `torch.stack`."""
+        every = [part.tensors() for part in parts]
+        return cls(**{name: how([tensors[name] for tensors in every]) for name in every[0]})
 
 
 class VideoTextModel(ABC):
