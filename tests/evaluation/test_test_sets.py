@@ -27,7 +27,7 @@ def test_real_lists_give_the_published_counts(shared_dir, monkeypatch, protocol,
     data = shared_dir / "data"
     found = load_test_sets(load_protocol(protocol), "videos", data / "splits" / dataset, data / "labels")
     assert [(len(one.rows), len(one.class_names)) for one in found] == COUNTS[protocol, dataset]
-    assert all(not one.differences and not one.is_partial for one in found)
+    assert all(not one.differences and not one.missing for one in found)
     names = [name for one in found for name in one.class_names]
     assert not any("_" in name for name in names)  # words, not identifiers
     assert max(sum(letter.isupper() for letter in name) for name in names) <= 2
@@ -47,7 +47,7 @@ def test_missing_videos_are_counted_and_named(tmp_path):
     gone.unlink()
     first, second, _ = load_test_sets(load_protocol("zero-shot-hmdb51"), videos, lists)
     assert [path.rpartition("/")[2] for path in first.missing] == [gone.name]
-    assert (len(first.rows), first.is_partial) == (7, True)
+    assert len(first.rows) == 7
     assert second.missing == ()
     shutil.rmtree(videos)
     videos.mkdir()
@@ -59,7 +59,6 @@ def test_other_counts_than_the_protocols_are_named(tmp_path):
     videos, lists = benchmarks.write_hmdb51(tmp_path)
     first = load_test_sets(load_protocol("zero-shot-hmdb51"), videos, lists, splits=["test1"])[0]
     assert first.differences == ("test1 has 4 classes, the protocol's 51", "test1 has 8 videos, the protocol's 1530")
-    assert first.is_partial
 
 
 def test_one_list_is_not_three_splits(tmp_path):
