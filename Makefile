@@ -5,7 +5,7 @@ BIN := .venv/bin
 TYPES := build/types
 MACHINE ?= cpu
 
-.PHONY: help install demo test benchmark drill test-oldest test-transformers lint types ci clean
+.PHONY: help install demo test test-show benchmark drill test-oldest test-transformers lint types ci clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,6 +18,9 @@ demo: install ## teach a tiny CLIP motion by prompts alone, on the CPU; results 
 
 test: install ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-show: .venv/.show ## test the app in a browser, the notebooks, the documentation's site and the packages; Chromium must be there
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --show tests/show
 
 benchmark: install ## measure docs/performance.md anew: half an hour on two quiet cores
 	$(BIN)/python -m benchmarks all --out docs/performance/$(MACHINE).json --render docs/performance.md
@@ -50,6 +53,10 @@ ci: ## everything that must pass before a change is merged
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-oldest build demo_output .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+.venv/.show: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[show]'
+	@touch $@
 
 .venv/.installed: constraints.txt
 .venv-oldest/.installed: constraints-oldest.txt

@@ -13,6 +13,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--show", action="store_true", help="run tests/show too: needs the extra 'show' and Chromium")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of what people see have a target of their own; others skip them by name."""
+    if config.getoption("--show"):
+        return
+    skip = pytest.mark.skip(reason="part of `make test-show`")
+    for item in items:
+        if "show" in item.path.relative_to(REPOSITORY / "tests").parts[:-1]:
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def odd_addresses():
     """Loaded weights lie at odd addresses (`odd_addresses.py`): compare with `tolerance.assert_computed_equal`."""
