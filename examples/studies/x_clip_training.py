@@ -1,11 +1,13 @@
-"""X-CLIP (transformers' `XCLIPModel`) from a CLIP: its towers take CLIP's weights, the rest starts anew."""
+"""X-CLIP (transformers' `XCLIPModel`) from a CLIP: its towers take CLIP's weights, the rest starts as X-CLIP's own."""
 
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import CLIPModel, PreTrainedTokenizerBase, XCLIPConfig, XCLIPModel
 
 MIT_LAYERS = 1
+OWN_STD = 0.02  # of X-CLIP's authors; transformers, which loads their checkpoints, starts the same weights at 1
 # What X-CLIP has and CLIP has not: messages between frames, the Transformer over frames, prompts from the video.
 OWN_PARTS = ("message_", "mit.", "prompts_")
 SHARED_SIZES = (
@@ -59,9 +61,18 @@ def x_clip_from(clip: CLIPModel, num_frames: int) -> TrainedXClip:
         attn_implementation=clip.config._attn_implementation,
     )
     model = TrainedXClip(config)
+    start_own_parts(model)
     weights = {name.replace("pre_layrnorm", "pre_layernorm"): weight for name, weight in clip.state_dict().items()}
     found = model.load_state_dict(weights, strict=False)
     foreign = [name for name in found.missing_keys if not any(part in name for part in OWN_PARTS)]
     if foreign or found.unexpected_keys:
         raise ValueError(f"X-CLIP and CLIP do not share {[*foreign, *found.unexpected_keys]}.")
     return model
+
+
+@torch.no_grad()
+def start_own_parts(model: XCLIPModel) -> None:
+    """First values of what CLIP has not: small, so that the model starts near the mean of CLIP's frames."""
+    for name, weight in model.named_parameters():
+        if any(part in name for part in OWN_PARTS) and weight.ndim > 1 and name != "prompts_visual_projection":
+            nn.init.trunc_normal_(weight, std=OWN_STD)

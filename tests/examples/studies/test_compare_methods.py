@@ -162,6 +162,16 @@ def test_x_clip_takes_the_weights_of_a_clip_and_learns_all_of_its_own(tiny_clip)
     torch.testing.assert_close(*texts, rtol=1e-4, atol=1e-5)
 
 
+def test_x_clip_starts_near_the_mean_of_the_frames_of_its_clip(tiny_clip):
+    pixel_values = toy_clips(2, NUM_FRAMES, FRAME)
+    model = x_clip_from(tiny_clip, NUM_FRAMES).eval()
+    with torch.no_grad():
+        frames = tiny_clip.get_image_features(pixel_values=pixel_values.flatten(0, 1)).pooler_output
+        found = model.get_video_features(pixel_values=pixel_values).pooler_output
+    mean = torch.nn.functional.normalize(frames, dim=-1).unflatten(0, (2, NUM_FRAMES)).mean(dim=1)
+    assert torch.cosine_similarity(found, mean).min() > 0.98
+
+
 def test_x_clip_learns_with_every_weight_it_has(comparison):
     model = build(CONTENDERS["X-CLIP"], ["a", "b", "c"], NUM_FRAMES, 0, comparison.processor.tokenizer)
     model.train()
