@@ -240,7 +240,7 @@ def _table(runs: Runs, columns: Mapping[str, str]) -> str:
             name,
             f"{figures[0]['parameters']:,}",
             *_cells(figures, list(columns)),
-            f"{mean(of_seed['seconds'] for of_seed in figures):.0f}",
+            f"{mean(of_seed['cpu_seconds'] for of_seed in figures):.0f}",
         ]
         for name, figures in runs.items()
     ]
