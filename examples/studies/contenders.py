@@ -43,7 +43,7 @@ class Contender:
     template: str = SENTENCE
 
 
-PROMPT_RATES, WHOLE_RATES = (1e-3, 2e-3, 4e-3, 8e-3), (1e-4, 3e-4, 1e-3)
+PROMPT_RATES, WHOLE_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2), (3e-4, 1e-3, 3e-3)
 # X-CLIP and Efficient-Prompt are trained on names alone, and unified contexts stand in the place of a template.
 CONTENDERS = {
     "CLIP, mean of frames": Contender(FROZEN),
