@@ -24,7 +24,7 @@ def reversed_pairs(folder, seed: int = 0) -> tuple[FeatureStore, list[str], list
     generator = torch.Generator().manual_seed(seed)
     ramp = torch.linspace(-1, 1, 4)[:, None] * torch.randn(20, generator=generator)
     noise = torch.randn(12, 2, 4, 20, generator=generator)
-    frames = torch.stack([ramp if row % 2 == 0 else ramp.flip(0) for row in range(12)])[:, None] + 0.3 * noise
+    frames = torch.stack([ramp if row % 2 == 0 else ramp.flip(0) for row in range(12)])[:, None] + 0.05 * noise
     store = FeatureStore(folder, {"seed": seed})
     videos = [f"video {row}" for row in range(12)]
     store.add(videos, VideoFeatures(frames, frames.mean(dim=2)), torch.zeros(12, 2, 4))
