@@ -148,10 +148,11 @@ def learn_draws(
         return found
     accelerator.wait_for_everyone()
     for task in tasks:
-        scores = found.get(task.draw, _read(paths[task.draw], task))
-        if scores is None:
-            raise OSError(f"{paths[task.draw]}: is not there; every process needs the same cache folder.")
-        found[task.draw] = scores
+        if task.draw not in found:
+            others = _read(paths[task.draw], task)
+            if others is None:
+                raise OSError(f"{paths[task.draw]}: is not there; every process needs the same cache folder.")
+            found[task.draw] = others
     return found
 
 

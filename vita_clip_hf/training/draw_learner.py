@@ -160,7 +160,7 @@ class EfficientPromptLearner(DrawLearner):
         model, config = self.model, self.model.config
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            fresh = {"class_prompts": SharedContexts(config.text_config, None)}
+            fresh: dict[str, torch.nn.Module] = {"class_prompts": SharedContexts(config.text_config, None)}
             if config.num_temporal_layers:
                 fresh["temporal_transformer"] = TemporalTransformer(config)
             for name, module in fresh.items():
@@ -182,7 +182,7 @@ class EfficientPromptLearner(DrawLearner):
         return torch.stack(found).to(self.model.device)
 
     def _trained(self) -> list[torch.nn.Parameter]:
-        modules = [self.model.class_prompts, self.model.temporal_transformer]
+        modules: list[torch.nn.Module | None] = [self.model.class_prompts, self.model.temporal_transformer]
         return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
 
