@@ -43,7 +43,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"(?s)vita-clip publish.*|from vita_clip_hf\.hub import .*": "needs the Hub; tests/hub/test_publish.py has one",
     r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
-    r"vita-clip (convert|train|evaluate) .*\bdata/.*": "needs the real data sets; tests/test_reproduce.py has the page",
+    r"vita-clip (convert|train|evaluate) .*\bdata/.*": "needs the data sets; tests/test_reproduce.py has the page",
     r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",
