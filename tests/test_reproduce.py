@@ -24,7 +24,11 @@ from vita_clip_hf.training.command import parse
 
 PAGE = "docs/reproduce.md"
 TEXT = (REPOSITORY / PAGE).read_text(encoding="utf-8")
-COMMANDS = [printed for printed in printed_on(PAGE) if printed.text.startswith("vita-clip") and " --" in printed.text]
+COMMANDS = [
+    printed
+    for printed in printed_on(PAGE)
+    if printed.text.startswith("vita-clip") and " --" in printed.text and not printed.text.endswith("--list")
+]
 EXPECTED = re.compile(r"(\w+) = ([\d.]+) ± ([\d.]+)")
 ON_THE_HUB = {
     "openai/clip-vit-base-patch16",
