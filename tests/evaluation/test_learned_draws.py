@@ -214,7 +214,6 @@ def test_missing_videos_of_published_draws_are_named_and_left_out(home, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--protocol", "zero-shot"], "--train-draws is for protocols with draws"),
         (["--set", "num_draws=9"], "has 3 draws; expected 9"),
         (
             ["--model", "{home}/adapter"],
@@ -233,3 +232,14 @@ def test_bad_options_are_one_line(home, tmp_path, capsys, change, message):
     given = [entry.replace("{home}", str(home)) for entry in change]
     assert main(arguments(home, tmp_path / "cache", tmp_path / "out", *given)) == 1
     assert message in capsys.readouterr().err
+
+
+def test_only_draws_are_trained(home, tmp_path, capsys):
+    given = ["--model", str(home / "clip"), "--videos", str(home / "UCF-101"), "--cache", str(tmp_path)]
+    assert main(["evaluate", *given, "--protocol", "zero-shot", "--train-draws", "--device", "cpu"]) == 1
+    assert (
+        "--train-draws is for protocols with draws, such as five-way-five-shot, not zero-shot"
+        in capsys.readouterr().err
+    )
+    with pytest.raises(ValueError, match="Only few-shot episodes have draws to learn; zero-shot is of the kind"):
+        run(home, tmp_path, learner_of(home), None, load_protocol("zero-shot"))

@@ -77,13 +77,11 @@ def draws_of(test_set: TestSet, protocol: Protocol) -> list[Draw]:
     The draws of a protocol, whose numbers are rows and class ids of the test set: those of its lists, or from seeds.
 
     Raises:
-        ValueError: there are fewer draws on the lists, or too few classes or videos to draw from.
+        ValueError: there are too few classes or videos to draw from.
     """
     number = protocol.num_draws or 0
     if test_set.draws:
-        if len(test_set.draws) < number:
-            raise ValueError(f"{test_set.sources[0]} has {len(test_set.draws)} draws; expected {number}.")
-        return list(test_set.draws[:number])
+        return list(test_set.draws)
     numbered = test_set.rows.add_column("row", list(range(len(test_set.rows))))
     return [_drawn(numbered, protocol, draw) for draw in range(number)]
 

@@ -81,7 +81,7 @@ def load_test_sets(
             f"{', '.join(split.name for split in chosen)}: give the folder of its lists, or --split for one of them."
         )
     if protocol.kind == "episodes" and is_folder_of_draws(source):
-        return [_load_draws(chosen[0], source, Path(videos), classes)]
+        return [_load_draws(chosen[0], source, Path(videos), classes, protocol.num_draws or 0)]
     _check_different(chosen, source, classes)
     test_sets = [_load(split, source, Path(videos), classes) for split in chosen]
     if protocol.kind == "base_to_novel" and len(test_sets) > 1:
@@ -182,18 +182,22 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
     return TestSet(split.name, rows, tuple(missing), num_other, sources, _differences(split, names, len(kept)))
 
 
-def _load_draws(split: TestSplit, folder: Path, videos: Path, classes: str | os.PathLike | None) -> TestSet:
-    """All videos of the published draws that are there; the draws lack the others."""
+def _load_draws(
+    split: TestSplit, folder: Path, videos: Path, classes: str | os.PathLike | None, number: int
+) -> TestSet:
+    """The published draws, the first so many, and the videos of all that are there; the draws lack the others."""
     if classes is not None:
         raise ValueError(f"{folder} has lists of draws, whose folders are the class names: leave --classes out.")
     listing, draws = read_draws(folder, videos)
+    if len(draws) < number:
+        raise ValueError(f"{folder} has {len(draws)} draws; expected {number}.")
     rows = {place: row for row, place in enumerate(_places_there(listing))}
     if not rows:
         raise FileNotFoundError(f"{folder}: none of its videos is there; the first: {listing.videos[0].path}.")
     there = replace(listing, videos=[listing.videos[place] for place in rows])
     found = tuple(
         replace(draw, train=[rows[p] for p in draw.train if p in rows], test=[rows[p] for p in draw.test if p in rows])
-        for draw in draws
+        for draw in draws[:number]
     )
     missing = tuple(video.path for place, video in enumerate(listing.videos) if place not in rows)
     return TestSet(split.name, there.to_dataset(), missing, 0, (folder,), (), found)
