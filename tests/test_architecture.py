@@ -49,8 +49,8 @@ ROOMS = (
     ("models",),
     ("hub", "convert", "visualize"),
     ("evaluation",),
-    ("training", "predict", "benchmark", "evaluate"),
-    ("demo", "search"),
+    ("training", "predict", "benchmark"),
+    ("demo", "search", "evaluate"),
     ("cli", "registration"),
     ("__init__",),
 )

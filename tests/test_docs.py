@@ -25,6 +25,7 @@ from vita_clip_hf.cli import build_parser, main
 from vita_clip_hf.demo.motion_shapes import MOTIONS, write_split
 from vita_clip_hf.evaluation import run as evaluation_run
 from vita_clip_hf.hub import render_card
+from vita_clip_hf.training.command import parse as parse_settings
 
 TINY_CLIP = REPOSITORY / "vita_clip_hf" / "demo" / "tiny_clip"
 EXAMPLES = tuple(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "examples").glob("*.py")))
@@ -42,6 +43,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"(?s)vita-clip publish.*|from vita_clip_hf\.hub import .*": "needs the Hub; tests/hub/test_publish.py has one",
     r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
+    r"vita-clip (convert|train|evaluate) .*\bdata/.*": "needs the data sets; tests/test_reproduce.py has the page",
     r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",
@@ -214,7 +216,8 @@ def expanded(word: str) -> list[str]:
 @pytest.mark.parametrize(
     "printed", [printed for printed in COMMANDS if reason_not_run(printed)], ids=lambda p: p.where
 )
-def test_a_command_that_is_not_run_names_what_exists(printed):
+def test_a_command_that_is_not_run_names_what_exists(printed, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
     words = shlex.split(printed.text)
     if words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -223,6 +226,8 @@ def test_a_command_that_is_not_run_names_what_exists(printed):
         extra = re.fullmatch(r"(?:\.|vita-clip-hf)\[(\w+)\]", words[2])
         packages = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
         assert words[2] == "." or re.search(rf"^{extra[1] if extra else words[2]}\b|\"{words[2]}>=", packages, re.M)
+    elif words[:2] == ["vita-clip", "train"]:
+        parse_settings(words[2:], "vita-clip train")
     elif words[0] == "vita-clip":
         build_parser().parse_args(words[1:])
     else:

@@ -10,6 +10,7 @@ import yaml
 
 DTYPES = ("float32", "bfloat16", "float16")
 _LIST_PROTOCOLS = object()  # --list without a value
+_DEFAULT_RECIPE = object()  # --train-draws without a value
 
 
 def add_parsers(commands: argparse._SubParsersAction) -> None:
@@ -51,6 +52,14 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--classes", metavar="FILE", help="class names, or a folder of those that the protocol names")
     parser.add_argument("--split", nargs="+", metavar="NAME", help="only these splits of the protocol")
     parser.add_argument("--proposals", type=Path, metavar="FILE", help="for localisation: JSON of proposals")
+    parser.add_argument(
+        "--train-draws",
+        nargs="?",
+        const=_DEFAULT_RECIPE,
+        metavar="FILE",
+        help="for few-shot episodes: train Efficient-Prompt on each draw, from the frames of the CLIP --model; FILE "
+        "is YAML of max_steps, learning_rate, prefix_length and others",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -144,7 +153,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
             raise PermissionError(f"{folder}: cannot be written to.")
     try:
         for model in options.model:
-            report = evaluate(model, protocol, data, resources, command=["vita-clip", *sys.argv[1:]])
+            learner = _learner(options, model, protocol, resources)
+            report = evaluate(model, protocol, data, resources, ["vita-clip", *sys.argv[1:]], learner)
             if is_main:
                 print(report.as_text(), end="\n\n", flush=True)
                 if folders is not None:
@@ -227,6 +237,20 @@ def _changes(given: list[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ValueError(f"--set {entry}: the value is not YAML.") from error
     return changes
+
+
+def _learner(options: argparse.Namespace, model: str, protocol: Any, resources: Any) -> Any:
+    """What learns each draw of few-shot episodes; `None` if nothing is to be trained."""
+    if options.train_draws is None:
+        return None
+    from .training.draw_learner import EfficientPromptLearner, load_recipe
+
+    if protocol.kind != "episodes":
+        raise ValueError(
+            f"--train-draws is for protocols with draws, such as five-way-five-shot, not {protocol.name}."
+        )
+    recipe = load_recipe(None if options.train_draws is _DEFAULT_RECIPE else options.train_draws)
+    return EfficientPromptLearner(model, protocol.num_frames, recipe, resources.place, resources.revision)
 
 
 def _resources(options: argparse.Namespace) -> Any:

@@ -18,8 +18,12 @@ EXPECTED = {
     *(f"base-to-novel-{name}" for name in ("k400", "hmdb51", "ucf101", "ssv2")),
     "five-way-five-shot",
     "open-set-k700",
-    *(f"retrieval-{name}" for name in ("msrvtt-1ka", "msrvtt-full", "lsmdc", "didemo")),
-    *(f"localisation-{name}{share}" for name in ("thumos14", "activitynet") for share in ("", "-open-75-25")),
+    *(f"retrieval-{name}" for name in ("msrvtt-1ka", "msrvtt-full", "lsmdc", "didemo", "smit")),
+    *(
+        f"localisation-{name}{share}"
+        for name in ("thumos14", "activitynet")
+        for share in ("", "-open-75-25", "-open-50-50")
+    ),
 }
 
 

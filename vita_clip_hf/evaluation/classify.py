@@ -1,16 +1,17 @@
 """The protocols in which videos are classified: supervised, zero-shot, few-shot, base-to-novel, episodes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from datasets import Dataset
 
+from ..data.draws import Draw
 from ..data.rows import name_of
-from ..data.splits import draw_classes, draw_episode
-from .classification import ClassTexts, average_scores, encode_class_texts, score_classes, score_each_view
+from ..data.splits import draw_classes
+from .classification import average_scores, encode_class_texts, score_classes, score_each_view
 from .features import identity_of
+from .learned_draws import DrawLearner, Task, draws_of, episode_seed, learn_draws
 from .metrics import bootstrap_interval, mean_class_accuracy, top_k_accuracy
 from .protocols import Protocol
 from .report import Part
@@ -45,68 +46,108 @@ class _Selection:
 
 
 def classify(
-    run: Run, contender: Contender, test_sets: Sequence[TestSet], protocol: Protocol, resources: Resources
+    run: Run,
+    contender: Contender,
+    test_sets: Sequence[TestSet],
+    protocol: Protocol,
+    resources: Resources,
+    learner: DrawLearner | None = None,
 ) -> Outcome:
-    """Runs one model over all test sets."""
+    """Runs one model over all test sets. With a learner, of each draw on its own, the model gives the features."""
     outcome = Outcome([], [], {})
     for test_set in test_sets:
         failures = encode(contender, test_set.rows, resources, f"{test_set.name}: encoding")
         outcome.failures[test_set.name] = failures
-        texts = encode_class_texts(contender.model, test_set.class_names, protocol)
         readable = [row for row in range(len(test_set.rows)) if row not in failures]
         if not readable:
             raise OSError(f"None of the {len(test_set.rows)} videos of {test_set.name} could be read.")
         all_rows = test_set.rows.to_list()  # a data set's own rows are slow to take one by one
-        videos = [identity_of(all_rows[row]) for row in readable]
-        draws = protocol.num_draws is not None
-        all_scores = score_each_view(contender.model, contender.store, videos, texts) if draws else None
-        places = {row: place for place, row in enumerate(readable)}
-        for selection in _selections(test_set, readable, run, protocol):
-            if all_scores is None:
-                scores = score_classes(contender.model, contender.store, videos, texts, protocol)
-            else:
-                chosen = all_scores[[places[row] for row in selection.rows]][..., selection.classes]
-                scores = average_scores(chosen, protocol)
-            part = _part(run, test_set, selection, scores, texts, protocol)
+        videos = {row: identity_of(all_rows[row]) for row in readable}
+        if learner is None:
+            scored = _score(run, contender, test_set, videos, protocol)
+        else:
+            scored = _learn(learner, contender, test_set, videos, protocol, resources)
+        for selection, scores, class_texts in scored:
+            part = _part(run, test_set, selection, scores, class_texts, protocol)
             outcome.parts.append(part)
             outcome.predictions.extend(_prediction_rows(part, all_rows, test_set.class_names, selection, scores))
     return outcome
 
 
-def _selections(test_set: TestSet, readable: list[int], run: Run, protocol: Protocol) -> Iterator[_Selection]:
-    labels = torch.tensor(test_set.rows["label"])
-    names = test_set.class_names
+def _score(
+    run: Run, contender: Contender, test_set: TestSet, videos: dict[int, str], protocol: Protocol
+) -> Iterator[tuple[_Selection, torch.Tensor, str]]:
+    """Selections, their scores `(N, C)`, and what stood for the classes, from the identities of readable rows."""
+    model, store, labels = contender.model, contender.store, torch.tensor(test_set.rows["label"])
+    texts = encode_class_texts(model, test_set.class_names, protocol)
     if protocol.num_draws is None:
-        yield _Selection(readable, labels[readable], list(range(len(names))), None)
+        everything = _Selection(list(videos), labels[list(videos)], list(range(len(test_set.class_names))), None)
+        yield everything, score_classes(model, store, list(videos.values()), texts, protocol), texts.kind
         return
-    numbered = test_set.rows.add_column("row", list(range(len(test_set.rows))))
-    for draw in range(protocol.num_draws) if run.draw is None else [run.draw]:
-        if protocol.kind == "episodes":
-            classes, rows = _episode(numbered, readable, protocol, draw)
-        else:
-            classes = draw_classes(names, len(names) // 2, draw)
-            rows = [row for row in readable if int(labels[row]) in classes]
-        new_ids = torch.full((len(names),), -1)
-        new_ids[classes] = torch.arange(len(classes))
-        yield _Selection(rows, new_ids[labels[rows]], classes, draw)
+    all_scores = score_each_view(model, store, list(videos.values()), texts)
+    places = {row: place for place, row in enumerate(videos)}
+    for draw in _draws(test_set, run, protocol):
+        selection = _selection(labels, draw, videos)
+        chosen = all_scores[[places[row] for row in selection.rows]][..., selection.classes]
+        yield selection, average_scores(chosen, protocol), texts.kind
 
 
-def _episode(numbered: Dataset, readable: list[int], protocol: Protocol, draw: int) -> tuple[list[int], list[int]]:
-    """Classes, and the rows to test on, of a draw from the whole list, whose column `row` has their numbers."""
-    _, test = draw_episode(numbered, protocol.num_ways or 0, protocol.shots[0], episode_seed(protocol, draw))
-    names = numbered.features["label"].names
-    classes = [names.index(name) for name in test.features["label"].names]
-    readable_rows = set(readable)
-    return classes, [row for row in test["row"] if row in readable_rows]
+def _learn(
+    learner: DrawLearner,
+    contender: Contender,
+    test_set: TestSet,
+    videos: dict[int, str],
+    protocol: Protocol,
+    resources: Resources,
+) -> Iterator[tuple[_Selection, torch.Tensor, str]]:
+    """As [`_score`], each draw with the classes that were learned from its own training videos."""
+    draws, labels = draws_of(test_set, protocol), torch.tensor(test_set.rows["label"])
+    selections = [_selection(labels, draw, videos) for draw in draws]
+    tasks = []
+    for draw, to_test_on in zip(draws, selections, strict=True):
+        to_train_on = _selection(labels, replace(draw, test=draw.train), videos)
+        names = [test_set.class_names[label] for label in draw.classes]
+        train_labels = to_train_on.labels.tolist()
+        untrained = set(range(len(names))) - set(train_labels)
+        if untrained:
+            raise ValueError(f"Draw {draw.number}: {names[min(untrained)]!r} has no training video that can be read.")
+        tasks.append(
+            Task(
+                draw=draw.number,
+                seed=episode_seed(protocol, draw.number),
+                class_names=names,
+                train=[videos[row] for row in to_train_on.rows],
+                train_labels=train_labels,
+                test=[videos[row] for row in to_test_on.rows],
+                test_labels=to_test_on.labels.tolist(),
+            )
+        )
+    scores = learn_draws(learner, tasks, contender.store, protocol, resources.accelerator)
+    for selection, draw in zip(selections, draws, strict=True):
+        yield selection, scores[draw.number], "own"
 
 
-def episode_seed(protocol: Protocol, draw: int) -> int:
-    """The seed of a draw: other seeds of the protocol give other draws."""
-    return protocol.seeds[0] * (protocol.num_draws or 1) + draw
+def _draws(test_set: TestSet, run: Run, protocol: Protocol) -> Iterator[Draw]:
+    """The draws of the run: of few-shot episodes, or of half of the classes, which has nothing to train on."""
+    if protocol.kind == "episodes":
+        draws = draws_of(test_set, protocol)
+        yield from draws if run.draw is None else [draws[run.draw]]
+        return
+    names, labels = test_set.class_names, list(test_set.rows["label"])
+    for number in range(protocol.num_draws or 0):
+        classes = draw_classes(names, len(names) // 2, number)
+        yield Draw(number, classes, [], [row for row, label in enumerate(labels) if label in classes])
+
+
+def _selection(labels: torch.Tensor, draw: Draw, videos: dict[int, str]) -> _Selection:
+    """The videos of a draw to test on that can be read; `labels` `(N,)` are those of all rows."""
+    rows = [row for row in draw.test if row in videos]
+    new_ids = {label: number for number, label in enumerate(draw.classes)}
+    return _Selection(rows, torch.tensor([new_ids[int(labels[row])] for row in rows]), draw.classes, draw.number)
 
 
 def _part(
-    run: Run, test_set: TestSet, selection: _Selection, scores: torch.Tensor, texts: ClassTexts, protocol: Protocol
+    run: Run, test_set: TestSet, selection: _Selection, scores: torch.Tensor, class_texts: str, protocol: Protocol
 ) -> Part:
     labels = selection.labels
     if not len(labels):
@@ -130,7 +171,7 @@ def _part(
         shots=run.shots,
         seed=run.seed,
         draw=selection.draw,
-        class_texts=texts.kind,
+        class_texts=class_texts,
     )
 
 
@@ -167,4 +208,4 @@ def _prediction_rows(
     return predictions
 
 
-__all__ = ["Outcome", "classify", "episode_seed"]
+__all__ = ["Outcome", "classify"]

@@ -13,6 +13,7 @@ from .caption_scores import caption_rows, score_captions
 from .classification import encode_class_texts, score_classes
 from .classify import classify
 from .features import identity_of
+from .learned_draws import DrawLearner
 from .localisation import LocalisationSet, detect, load_localisation_set, localisation_figures
 from .metrics import bootstrap_interval, retrieval_both_ways, retrieval_ranks
 from .protocols import Protocol, load_protocol
@@ -73,6 +74,7 @@ def evaluate(
     data: TestData,
     resources: Resources | None = None,
     command: Sequence[str] | None = None,
+    learner: DrawLearner | None = None,
 ) -> Report:
     """
     Evaluates a model.
@@ -84,6 +86,8 @@ def evaluate(
         data: the test videos.
         resources: how the model is run.
         command: the command line, for the report.
+        learner: for few-shot episodes: learns each draw from features of the model, such as
+            [`vita_clip_hf.training.EfficientPromptLearner`].
 
     Returns:
         The report, the same in all processes.
@@ -95,27 +99,36 @@ def evaluate(
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     resources = resources or Resources()
     _check_dataset(protocol, data.dataset)
+    if learner is not None and protocol.kind != "episodes":
+        raise ValueError(
+            f"Only few-shot episodes have draws to learn; {protocol.name} is of the kind {protocol.kind}."
+        )
     if protocol.kind == "retrieval":
         found = _retrieve(str(model), protocol, data, resources)
     elif protocol.kind == "localisation":
         found = _localise(str(model), protocol, data, resources)
     else:
-        found = _classify(str(model), protocol, data, resources)
+        found = _classify(str(model), protocol, data, resources, learner)
     return _report(str(model), protocol, data, found, command)
 
 
-def _classify(model: str, protocol: Protocol, data: TestData, resources: Resources) -> _Findings:
+def _classify(
+    model: str, protocol: Protocol, data: TestData, resources: Resources, learner: DrawLearner | None
+) -> _Findings:
     test_sets = load_test_sets(protocol, data.videos, data.list_path, data.classes, data.splits)
     found = _Findings()
     runs = plan_runs(model, protocol)
     for run, contender in contenders(runs, protocol, resources):
-        outcome = classify(run, contender, test_sets, protocol, resources)
+        outcome = classify(run, contender, test_sets, protocol, resources, learner)
         found.add_contender(contender)
         found.parts += outcome.parts
         found.predictions += outcome.predictions
         for test_set in test_sets:
             _count(found, test_set, outcome.failures[test_set.name])
-    if len(runs) == 1 and protocol.shots:
+    if learner is not None:
+        found.models[model] = {**found.models[model], "learned": learner.facts}
+        found.notes.append(f"Each draw was learned by itself: {learner.facts['method']}, on frozen features.")
+    elif len(runs) == 1 and protocol.shots:
         found.notes.append(f"One model served all {'draws' if protocol.kind == 'episodes' else 'shots and seeds'}.")
     kinds = {part.class_texts for part in found.parts}
     if protocol.class_texts != "templates" and kinds & {"templates", "names"}:

@@ -1,11 +1,13 @@
 """From the parts of an evaluation to the numbers that papers quote: means, deviations, harmonic means."""
 
 from collections.abc import Sequence
-from statistics import fmean, pstdev
+from statistics import fmean, pstdev, stdev
 
 from .metrics import harmonic_mean
 from .protocols import Protocol
 from .report import Part
+
+_Z_95 = 1.96  # of the normal distribution
 
 
 def summarise(parts: Sequence[Part], protocol: Protocol) -> dict[str, float]:
@@ -15,7 +17,8 @@ def summarise(parts: Sequence[Part], protocol: Protocol) -> dict[str, float]:
     Of one part its own. Of several their mean, `NAME_mean`, and their deviation, `NAME_deviation`: the root of the
     mean squared distance from the mean (divided by the number of parts, as numpy does by default). Few-shot has a
     mean for each number of shots, `top_1_k16`; base-to-novel has `base_top_1`, `novel_top_1` and the harmonic mean of
-    these two means.
+    these two means. Over few-shot episodes `top_1_interval` is the half of the mean's 95 % interval, 1.96 standard
+    errors, which is how the field writes "mean ± interval".
     """
     if protocol.kind == "base_to_novel":
         return _base_to_novel(parts, protocol)
@@ -27,7 +30,11 @@ def summarise(parts: Sequence[Part], protocol: Protocol) -> dict[str, float]:
             if of_shots
             for name, value in _means(of_shots).items()
         }
-    return _means(parts)
+    figures = _means(parts)
+    if protocol.kind == "episodes" and len(parts) > 1:
+        values = [part.figures[protocol.metrics[0]] for part in parts]
+        figures[f"{protocol.metrics[0]}_interval"] = _Z_95 * stdev(values) / len(values) ** 0.5
+    return figures
 
 
 def _base_to_novel(parts: Sequence[Part], protocol: Protocol) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from ..data.draws import Draw, is_folder_of_draws, read_draws
 from ..data.formats.listing import ListedVideo, VideoListing
 from ..data.loading import detect_format, read_listing
 from ..names import load_labels, readable_class_names
@@ -30,6 +31,7 @@ class TestSet:
         num_other_classes: rows of the list that are of other classes than `class_names`, and are left out.
         sources: files that the list and the class names were read from.
         differences: counts that the protocol knows and that are others here, as text.
+        draws: the draws of few-shot episodes, if the list has them.
     """
 
     __test__ = False  # pytest collects classes called Test...
@@ -40,6 +42,7 @@ class TestSet:
     num_other_classes: int
     sources: tuple[Path, ...]
     differences: tuple[str, ...]
+    draws: tuple[Draw, ...] = ()
 
     @property
     def class_names(self) -> list[str]:
@@ -77,6 +80,8 @@ def load_test_sets(
             f"{source} is one list, and the protocol {protocol.name} has the splits "
             f"{', '.join(split.name for split in chosen)}: give the folder of its lists, or --split for one of them."
         )
+    if protocol.kind == "episodes" and is_folder_of_draws(source):
+        return [_load_draws(chosen[0], source, Path(videos), classes, protocol.num_draws or 0)]
     _check_different(chosen, source, classes)
     test_sets = [_load(split, source, Path(videos), classes) for split in chosen]
     if protocol.kind == "base_to_novel" and len(test_sets) > 1:
@@ -124,9 +129,9 @@ def find_list(source: Path, split: TestSplit) -> tuple[Path, str | None]:
 
 
 def checksum(path: Path) -> str:
-    """`sha256:...` of a file, or of the lists in a folder of annotations."""
+    """`sha256:...` of a file, or of the lists in a folder of annotations or of draws."""
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(path.glob("*.txt")):
+    for file in [path] if path.is_file() else sorted([*path.glob("*.txt"), *path.glob("*/split_*.list")]):
         digest.update(file.read_bytes())
     return f"sha256:{digest.hexdigest()}"
 
@@ -175,6 +180,31 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
     rows = replace(listing, class_names=names, videos=there).to_dataset()
     sources = (path,) if class_file is None else (path, class_file)
     return TestSet(split.name, rows, tuple(missing), num_other, sources, _differences(split, names, len(kept)))
+
+
+def _load_draws(
+    split: TestSplit, folder: Path, videos: Path, classes: str | os.PathLike | None, number: int
+) -> TestSet:
+    """The published draws, the first so many, and the videos of all that are there; the draws lack the others."""
+    if classes is not None:
+        raise ValueError(f"{folder} has lists of draws, whose folders are the class names: leave --classes out.")
+    listing, draws = read_draws(folder, videos)
+    if len(draws) < number:
+        raise ValueError(f"{folder} has {len(draws)} draws; expected {number}.")
+    rows = {place: row for row, place in enumerate(_places_there(listing))}
+    if not rows:
+        raise FileNotFoundError(f"{folder}: none of its videos is there; the first: {listing.videos[0].path}.")
+    there = replace(listing, videos=[listing.videos[place] for place in rows])
+    found = tuple(
+        replace(draw, train=[rows[p] for p in draw.train if p in rows], test=[rows[p] for p in draw.test if p in rows])
+        for draw in draws[:number]
+    )
+    missing = tuple(video.path for place, video in enumerate(listing.videos) if place not in rows)
+    return TestSet(split.name, there.to_dataset(), missing, 0, (folder,), (), found)
+
+
+def _places_there(listing: VideoListing) -> list[int]:
+    return [place for place, video in enumerate(listing.videos) if os.path.exists(video.path)]
 
 
 def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[list[ListedVideo], int]:
