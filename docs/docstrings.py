@@ -1,4 +1,4 @@
-"""Docstrings for the site, whose reader (griffe) takes Markdown: links in transformers' style become links of the site."""
+"""Docstrings for the site's reader, griffe: links in transformers' style become links of the site."""
 
 import re
 from typing import Any
@@ -11,8 +11,8 @@ ARGUMENT = re.compile(r"^( +[\w, ]+ \()(.*)(\):)", re.MULTILINE)
 
 class DocstringsForTheSite(griffe.Extension):
     """
-    Makes [`Name`] a link if the site has `Name`, which is what the package names in an `__all__`, and code otherwise; and
-    takes the marks out of the type of an argument, which is code already.
+    Makes [`Name`] a link if an `__all__` of the package has `Name`, and code otherwise. Takes the marks out of the type of
+    an argument, which is code already.
     """
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:

@@ -9,7 +9,8 @@ from printed_code import REPOSITORY
 
 PAGE = "docs/troubleshooting.md"
 SOURCES = ("modeling", "vita_clip_hf", "hub_cards")
-QUOTED = re.findall(r"^\*\*`(.*)`\*\*$", (REPOSITORY / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+TEXT = (REPOSITORY / PAGE).read_text(encoding="utf-8")
+QUOTED = [message.strip() for _, message in re.findall(r"^\*\*(`+)(.*)\1\*\*$", TEXT, re.MULTILINE)]
 
 
 def texts_of(source: str) -> Iterator[str]:
@@ -33,8 +34,7 @@ def test_a_quoted_message_is_one_of_the_code(texts, message):
 
 
 def test_messages_are_quoted_in_this_form_alone():
-    text = (REPOSITORY / PAGE).read_text(encoding="utf-8")
-    assert len(QUOTED) == len(set(QUOTED)) == text.count("\n**`") > 30
+    assert len(QUOTED) == len(set(QUOTED)) == TEXT.count("\n**`") > 30
 
 
 def test_a_message_that_the_code_lacks_is_noticed(texts):

@@ -3,16 +3,30 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from printed_code import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+
+@dataclass(frozen=True)
+class Build:
+    """
+    Args:
+        site: its folder.
+        code: the builder's exit code.
+        said: all that it printed.
+    """
+
+    site: Path
+    code: int
+    said: str
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory) -> subprocess.CompletedProcess:
-    """A strict build; `cwd` of its arguments has `docs/site`."""
+def build(tmp_path_factory) -> Build:
+    """A strict build."""
     folder = tmp_path_factory.mktemp("documentation")
     shutil.copytree(REPOSITORY / "docs", folder / "docs", ignore=shutil.ignore_patterns("site", ".cache"))
     linked = folder / "build" / "types" / "vita_clip_hf"
@@ -21,11 +35,10 @@ def build(tmp_path_factory) -> subprocess.CompletedProcess:
         (linked / path.name).symlink_to(path)
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", "docs/zensical.toml"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
-    run.folder = folder
-    return run
+    return Build(folder / "docs" / "site", run.returncode, run.stdout + run.stderr)
 
 
 @pytest.fixture(scope="session")
 def site(build) -> Path:
     """The folder of the site."""
-    return build.folder / "docs" / "site"
+    return build.site

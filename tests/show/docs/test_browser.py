@@ -1,4 +1,4 @@
-"""The site in a browser: nothing is missing, nothing is wider than a phone, light and dark can be chosen, search finds."""
+"""The site in a browser: nothing is missing, nothing is wider than a phone, light and dark can be chosen."""
 
 import shutil
 import threading
