@@ -11,8 +11,8 @@ ARGUMENT = re.compile(r"^( +[\w, ]+ \()(.*)(\):)", re.MULTILINE)
 
 class DocstringsForTheSite(griffe.Extension):
     """
-    Makes [`Name`] a link if an `__all__` of the package has `Name`, and code otherwise. Takes the marks out of the type of
-    an argument, which is code already.
+    Makes [`Name`] a link if an `__all__` of the package has `Name`, and code otherwise. Takes the marks out of the
+    types of arguments, which are code already.
     """
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
