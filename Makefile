@@ -5,7 +5,7 @@ BIN := .venv/bin
 TYPES := build/types
 MACHINE ?= cpu
 
-.PHONY: help install demo test test-show benchmark drill test-oldest test-transformers lint types ci clean
+.PHONY: help install demo test test-show docs docs-serve benchmark drill test-oldest test-transformers lint types linked ci clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +21,12 @@ test: install ## run the tests
 
 test-show: .venv/.show ## test the app in a browser, the notebooks, the documentation's site and the packages; Chromium must be there
 	$(BIN)/python -m pytest $(PYTEST_ARGS) --show tests/show
+
+docs: .venv/.docs linked ## build the documentation's site into docs/site; warnings are errors
+	$(BIN)/zensical build --clean --strict --config-file docs/zensical.toml
+
+docs-serve: .venv/.docs linked ## show the documentation's site at http://localhost:8000, and again when a page changes
+	$(BIN)/zensical serve --config-file docs/zensical.toml
 
 benchmark: install ## measure docs/performance.md anew: half an hour on two quiet cores
 	$(BIN)/python -m benchmarks all --out docs/performance/$(MACHINE).json --render docs/performance.md
@@ -40,19 +46,25 @@ lint: install ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# modeling/ is installed as vita_clip_hf.modeling, which a type checker cannot see: link the two as they install.
-types: install ## check types
+types: install linked ## check types
+	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf -p benchmarks
+
+# modeling/ is installed as vita_clip_hf.modeling, which tools that read sources cannot see: link the two as they install.
+linked:
 	rm -rf $(TYPES)
 	mkdir -p $(TYPES)/vita_clip_hf
 	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(TYPES)/vita_clip_hf/
 	ln -s $(CURDIR)/benchmarks $(TYPES)/
-	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf -p benchmarks
 
 ci: ## everything that must pass before a change is merged
 	.ci/run
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-oldest build demo_output .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-oldest build demo_output docs/site docs/.cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
 
 .venv/.show: .venv/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[show]'

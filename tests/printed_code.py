@@ -11,13 +11,21 @@ PAGES = (
     *(
         "README.md",
         "CONTRIBUTING.md",
+        "docs/index.md",
+        "docs/first_adapter.md",
+        "docs/concepts.md",
+        "docs/when_not.md",
         "docs/data.md",
         "docs/evaluation.md",
+        "docs/explain.md",
         "docs/models.md",
         "docs/training.md",
         "docs/performance.md",
         "docs/publish.md",
         "docs/reproduce.md",
+        "docs/python.md",
+        "docs/checkpoint_format.md",
+        "docs/troubleshooting.md",
     ),
     *("docs/architecture.md", "docs/motion_shapes/README.md", "vita_clip_hf/demo/tiny_clip/README.md"),
 )
@@ -58,7 +66,8 @@ def printed_on(page: str) -> list[Printed]:
     prose = _BLOCK.sub(lambda match: "\n" * match[0].count("\n"), text)
     for match in _INLINE.finditer(prose):
         line = prose.count("\n", 0, match.start()) + 1
-        if match[1].split()[0] in PROGRAMS and " " in match[1]:
+        words = match[1].split()
+        if len(words) > 1 and words[0] in PROGRAMS:
             found.append(Printed(page, line, "command", match[1]))
         elif match[1].startswith("load_videos("):
             found.append(Printed(page, line, "call", match[1]))

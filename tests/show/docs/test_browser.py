@@ -1,0 +1,65 @@
+"""The site in a browser: nothing is missing, nothing is wider than a phone, light and dark can be chosen."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+PAGES = ("", "concepts/", "first_adapter/", "troubleshooting/", "api/models/", "performance/")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(site) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def tab(browser, address):
+    """A page at phone width that reaches nothing but the site, and notes what the site lacks."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="light")
+    page = context.new_page()
+    page.missing = []
+    page.route(lambda url: not url.startswith(address), lambda route: route.abort())
+    page.on("response", lambda answer: page.missing.append(answer.url) if answer.status >= 400 else None)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_fits_a_phone_and_lacks_nothing(tab, address, path):
+    tab.goto(address + path, wait_until="load")
+    assert tab.missing == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.locator("h1").count() == 1
+
+
+def test_light_and_dark_can_be_chosen(tab, address):
+    tab.goto(address, wait_until="load")
+    body = tab.locator("body")
+    seen = {body.get_attribute("data-md-color-scheme")}
+    for _ in range(2):
+        tab.locator("form[data-md-component=palette] label:visible").first.click()
+        tab.wait_for_timeout(200)
+        seen.add(body.get_attribute("data-md-color-scheme"))
+    assert seen == {"default", "slate"}
