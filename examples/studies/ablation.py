@@ -9,7 +9,8 @@ from study import Figures, MotionShapes, Runs, Study, run_on_motion_shapes
 from vita_clip_hf.demo.evaluation import evaluate_frozen_clip, evaluate_vita_clip
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import TEST, UNSEEN_LOOKS
-from vita_clip_hf.evaluation.tables import in_percent, markdown_table
+from vita_clip_hf.evaluation.tables import in_percent, markdown_table, mean_and_deviation
+from vita_clip_hf.visualize.comparison import draw_accuracies
 
 NAME, SEEDS = "ablation", (0, 1, 2)
 RECIPE = Recipe(steps=600)  # eighteen trainings, which are compared with each other: each shorter than the demo's
@@ -40,7 +41,7 @@ def build_study(shapes: MotionShapes) -> Study:
             evaluations = evaluate_vita_clip(model, shapes.splits, shapes.processor)
         return {name: evaluation.figures() for name, evaluation in evaluations.items()}
 
-    return Study(NAME, ROWS, measure, format_table, shapes.settings())
+    return Study(NAME, ROWS, measure, format_table, shapes.settings(), draw)
 
 
 def format_table(runs: Runs) -> str:
@@ -51,6 +52,20 @@ def format_table(runs: Runs) -> str:
             yield in_percent([of_seed[split][name] for of_seed in figures])
 
     return markdown_table(["prompts", *COLUMNS], [[row, *cells(figures)] for row, figures in runs.items()])
+
+
+def draw(runs: Runs, path: Path) -> None:
+    """The columns of the table, each row with its deviations."""
+    draw_accuracies(
+        {
+            row: {
+                title: mean_and_deviation([of_seed[split][name] for of_seed in figures])
+                for title, (split, name) in COLUMNS.items()
+            }
+            for row, figures in runs.items()
+        },
+        path,
+    )
 
 
 if __name__ == "__main__":

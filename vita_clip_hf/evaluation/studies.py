@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from ..visualize.tradeoff import MeasuredAxis, draw_tradeoff
-from .tables import in_percent, markdown_table
+from .tables import in_percent, markdown_table, mean_and_deviation
 
 Figures = dict[str, float]
 SIZE = "parameters"  # the figure that gives a marker its area
@@ -190,8 +190,7 @@ def _cell(values: list[float] | None, measure: Measure) -> str:
         return ""
     if measure.is_share:
         return in_percent(values)
-    spread = stdev(values) if len(values) > 1 else 0.0
-    average = fmean(values)
+    average, spread = mean_and_deviation(values)
     form = ",.0f" if average == round(average) or abs(average) >= 100 else ".3g"
     return f"{average:{form}}" + (f" ± {spread:{form}}" if spread else "")
 
@@ -219,9 +218,8 @@ def draw_study(study: StudyRuns, path: Path) -> bool:
 
 def _axis(study: StudyRuns, figure: str) -> MeasuredAxis:
     measure = measure_of(figure)
-    values = {row: study.values(row, figure) or [] for row in study.runs}
-    spreads = {row: (fmean(found), stdev(found) if len(found) > 1 else 0.0) for row, found in values.items()}
-    return MeasuredAxis(measure.axis or measure.title, spreads, measure.chance)
+    values = {row: mean_and_deviation(study.values(row, figure) or ()) for row in study.runs}
+    return MeasuredAxis(measure.axis or measure.title, values, measure.chance)
 
 
 __all__ = [
