@@ -36,8 +36,16 @@ def draw_training_curve(history: Sequence[Mapping[str, float]], path: Path) -> N
     accuracies = [(entry["step"], 100 * entry["eval_top_1"]) for entry in history if "eval_top_1" in entry]
     if accuracies:
         accuracy_axis = loss_axis.twinx()
-        style: dict[str, Any] = {"color": AFTER, "marker": "o", "markersize": 4, "linestyle": (0, (4, 2))}
-        lines += accuracy_axis.plot(*zip(*accuracies, strict=True), label="top-1 on held-out clips (right)", **style)
+        style: dict[str, Any] = {
+            "color": AFTER,
+            "marker": "o",
+            "markersize": 4,
+            "linestyle": (0, (4, 2)),
+            "clip_on": False,
+        }
+        lines += accuracy_axis.plot(
+            *zip(*accuracies, strict=True), label="top-1 on held-out clips (right)", clip_on=False, **style
+        )
         accuracy_axis.set_ylabel("top-1, %", color=AFTER)
         accuracy_axis.set_ylim(0, 100)
         accuracy_axis.spines["top"].set_visible(False)
