@@ -60,7 +60,7 @@ def test_the_data_has_a_card_that_is_valid_by_the_hubs_rules_and_true(output):
     assert (report.errors, report.warnings) == ([], [])
     assert "| train | 28 | 14 | " in card
     assert "| unseen_motions | 16 | 8 | " in card
-    assert "16 frames of 64 pixels, 8 frames a second" in card
+    assert "16 frames of 64 x 64 pixels, 8 frames a second" in card
     for words in ("moving left and moving right", "\n".join(MOTIONS), "## Limits", "## Citation", "n<1K"):
         assert words in card, words
     assert str(output) not in card

@@ -27,6 +27,7 @@ def render_dataset_card(folder: str | os.PathLike) -> str:
     splits = [json.loads(path.read_text(encoding="utf-8")) for path in found]
     if not splits:
         raise OSError(f"{folder}: has no split of Motion Shapes; expected folders that write_split wrote.")
+    splits.sort(key=lambda split: -split["num_clips"])  # that of the training first
     clips = sum(split["num_clips"] for split in splits)
     motion_sets = list(dict.fromkeys(tuple(split["motions"]) for split in splits))
     known = {motion for motions in motion_sets for motion in motions}
