@@ -43,9 +43,8 @@ def draw_training_curve(history: Sequence[Mapping[str, float]], path: Path) -> N
             "linestyle": (0, (4, 2)),
             "clip_on": False,
         }
-        lines += accuracy_axis.plot(
-            *zip(*accuracies, strict=True), label="top-1 on held-out clips (right)", clip_on=False, **style
-        )
+        label = "top-1 on held-out clips (right)"
+        lines += accuracy_axis.plot(*zip(*accuracies, strict=True), label=label, **style)
         accuracy_axis.set_ylabel("top-1, %", color=AFTER)
         accuracy_axis.set_ylim(0, 100)
         accuracy_axis.spines["top"].set_visible(False)
