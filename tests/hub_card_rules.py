@@ -51,7 +51,13 @@ class CardReport:
 
 
 def check_card(card: str, repo_type: str) -> CardReport:
-    """Check the whole text of a README.md."""
+    """
+    Check the whole text of a README.md.
+
+    Args:
+        repo_type: "model", "dataset", "space", or "metric": a module for `evaluate`, which is a Space on the Hub, and
+            here a folder of the package that needs no SDK.
+    """
     block = front_matter(card)
     if block is None:
         return CardReport(warnings=["empty or missing yaml metadata in repo card"])
@@ -61,13 +67,12 @@ def check_card(card: str, repo_type: str) -> CardReport:
         return CardReport(errors=[f"bad yaml: {error}"])
     if not isinstance(metadata, dict):
         return CardReport(errors=["the metadata of a card must be an object"])
-    rules = SPACE_RULES if repo_type == "space" else MODEL_RULES
+    rules = RULES[repo_type]
     broken = (
         f'"{key}" {rule(metadata[key])}' for key, rule in rules.items() if key in metadata and rule(metadata[key])
     )
     errors = list(broken)
-    if repo_type == "space" and "sdk" not in metadata:
-        errors.append('"sdk" is required')
+    errors += [f'"{key}" is required' for key in REQUIRED.get(repo_type, ()) if key not in metadata]
     return CardReport(errors=errors)
 
 
@@ -188,3 +193,34 @@ SPACE_RULES: dict[str, Rule] = {
     "tags": list_of(text),
     "suggested_hardware": text,
 }
+
+SIZE_CATEGORIES = frozenset({"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M"})
+ANNOTATIONS_CREATORS = words("crowdsourced expert-generated found machine-generated no-annotation other")
+
+DATASET_RULES: dict[str, Rule] = {
+    "license": one_or_more(one_of(LICENSES)),
+    "language": one_or_more(shaped(LANGUAGE, "a language code")),
+    "pretty_name": text,
+    "task_categories": list_of(one_of(PIPELINE_TAGS)),
+    "size_categories": list_of(one_of(SIZE_CATEGORIES)),
+    "annotations_creators": list_of(one_of(ANNOTATIONS_CREATORS)),
+    "tags": list_of(text),
+    "viewer": flag,
+}
+
+
+def module_tags(value: Any) -> str | None:
+    """A module's tags say that it is for `evaluate`, and of which of its three kinds."""
+    problem = list_of(text)(value)
+    if problem is None and ("evaluate" not in value or len({"metric", "comparison", "measurement"} & set(value)) != 1):
+        return 'must hold "evaluate" and one of "metric", "comparison" and "measurement"'
+    return problem
+
+
+RULES = {
+    "model": MODEL_RULES,
+    "dataset": DATASET_RULES,
+    "space": SPACE_RULES,
+    "metric": {**SPACE_RULES, "tags": module_tags},
+}
+REQUIRED = {"space": ("sdk",), "dataset": ("license", "pretty_name"), "metric": ("title", "tags")}

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 from printed_code import PAGES, REPOSITORY, Printed, printed_on
+from study_files import SUPERVISED, write_study
 from transformers import CLIPImageProcessor, CLIPTokenizer, XCLIPConfig, XCLIPModel, XCLIPProcessor
 
 from vita_clip_hf import VitaClipModel, VitaClipProcessor, VitaClipVideoProcessor
@@ -66,6 +67,7 @@ def world(tmp_path_factory) -> Path:
         shutil.copytree(TINY_CLIP, folder / name)
     write_models(folder)
     write_data(folder)
+    write_studies(folder / "runs" / "compare_methods")
     for name in ("examples", "docs"):
         (folder / name).symlink_to(REPOSITORY / name)
     return folder
@@ -138,6 +140,14 @@ def write_data(folder: Path) -> None:
     write_shard(folder, videos)
 
 
+def write_studies(folder: Path) -> None:
+    """What a study left behind."""
+    folder.mkdir(parents=True)
+    runs = {"CLIP, mean of frames": SUPERVISED["frozen"], "Vita-CLIP": SUPERVISED["prompts"]}
+    for name in ("supervised", "base_to_novel"):
+        write_study(folder / f"{name}.json", runs)
+
+
 def write_shard(folder: Path, videos: list[Path]) -> None:
     (folder / "shards").mkdir()
     (folder / "shards" / "0.cls").write_text("1")
@@ -158,7 +168,9 @@ COMMANDS = [printed for printed in ALL if printed.kind == "command"]
 def test_a_page_runs_as_printed(world, monkeypatch, tmp_path, page):
     # What a page writes stays with it, and its pieces run in their order.
     for path in world.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+        if path.name != "runs":
+            (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(world / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluation_run, "DEFAULT_CACHE", str(tmp_path / "features"))
     sides = {"height": SIZE, "width": SIZE}

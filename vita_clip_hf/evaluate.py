@@ -95,12 +95,17 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
 def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "compare",
-        help="compare reports of evaluations: differences, tests of significance, pictures",
+        help="compare reports of evaluations, or the methods of a study: differences, significance, pictures",
         description="Compares two or more reports of `vita-clip evaluate`, the first of which the others are measured "
-        "against: differences with paired bootstrap and McNemar's test, classes, confused pairs, frames and views.",
-        epilog="example: vita-clip compare results/clip results/vita --out comparison",
+        "against: differences with paired bootstrap and McNemar's test, classes, confused pairs, frames and views. Or "
+        "the rows of a study of examples/studies/: means and deviations over seeds, differences with intervals over "
+        "seeds, and what is learned against what is kept.",
+        epilog="examples: vita-clip compare results/clip results/vita --out comparison        "
+        "vita-clip compare runs/compare_methods/supervised.json --baseline Vita-CLIP",
     )
-    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT", help="report.json, or its folder")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="report.json or its folder; or a study")
+    parser.add_argument("--baseline", metavar="ROW", help="of a study: measured against (default: the first row)")
+    parser.add_argument("--figures", nargs="+", metavar="NAME", help="of a study: those to show (default: all)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for Markdown and pictures (default: print)")
     parser.set_defaults(run=run_compare)
 
@@ -199,16 +204,15 @@ def run_features(options: argparse.Namespace) -> None:
 
 def run_compare(options: argparse.Namespace) -> None:
     """
-    Compares reports.
+    Compares reports, or the rows of studies.
 
     Raises:
-        OSError: a report is not there.
-        ValueError: there is only one, or they have nothing in common.
+        OSError: a file is not there.
+        ValueError: a file is neither, there is only one report, or they have nothing in common.
     """
-    from .evaluation.compare import compare_reports
-    from .evaluation.report import load_report
+    from .evaluation.compare import compare_files
 
-    comparison = compare_reports([load_report(path) for path in options.reports])
+    comparison = compare_files(options.files, options.baseline, options.figures)
     print(comparison.as_markdown())
     if options.out is not None:
         print(f"written: {comparison.save(options.out)}")

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from study import Figures, MotionShapes, Runs, Study, markdown_table, run_on_motion_shapes
+from study import Figures, MotionShapes, Runs, Study, run_on_motion_shapes
 
 from vita_clip_hf.demo.evaluation import evaluate_frozen_clip, evaluate_vita_clip
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import TEST, UNSEEN_LOOKS
+from vita_clip_hf.evaluation.tables import in_percent, markdown_table, mean_and_deviation
+from vita_clip_hf.visualize.comparison import draw_accuracies
 
 NAME, SEEDS = "ablation", (0, 1, 2)
 RECIPE = Recipe(steps=600)  # eighteen trainings, which are compared with each other: each shorter than the demo's
@@ -40,7 +41,7 @@ def build_study(shapes: MotionShapes) -> Study:
             evaluations = evaluate_vita_clip(model, shapes.splits, shapes.processor)
         return {name: evaluation.figures() for name, evaluation in evaluations.items()}
 
-    return Study(NAME, ROWS, measure, format_table, shapes.settings())
+    return Study(NAME, ROWS, measure, format_table, shapes.settings(), draw)
 
 
 def format_table(runs: Runs) -> str:
@@ -48,11 +49,23 @@ def format_table(runs: Runs) -> str:
 
     def cells(figures: list[Figures]) -> Iterator[str]:
         for split, name in COLUMNS.values():
-            values = [100 * of_seed[split][name] for of_seed in figures]
-            spread = stdev(values) if len(values) > 1 else 0.0
-            yield f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread else "")
+            yield in_percent([of_seed[split][name] for of_seed in figures])
 
     return markdown_table(["prompts", *COLUMNS], [[row, *cells(figures)] for row, figures in runs.items()])
+
+
+def draw(runs: Runs, path: Path) -> None:
+    """The columns of the table, each row with its deviations."""
+    draw_accuracies(
+        {
+            row: {
+                title: mean_and_deviation([of_seed[split][name] for of_seed in figures])
+                for title, (split, name) in COLUMNS.items()
+            }
+            for row, figures in runs.items()
+        },
+        path,
+    )
 
 
 if __name__ == "__main__":

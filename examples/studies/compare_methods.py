@@ -11,18 +11,17 @@ the two best). An interrupted study goes on where it was.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
-from compare_picture import draw_tradeoff
 from contenders import CONTENDERS, FROZEN, Contender, Judged, build, count_trained, train
 from datasets import ClassLabel, Dataset
 from motion_combinations import ATTRIBUTES, Combinations, SpecifiedClips
-from study import Figures, Runs, Study, markdown_table, study_parser
+from study import Figures, Runs, Study, study_parser
 
 from vita_clip_hf.data.normalization import PixelNormalization
 from vita_clip_hf.data.splits import draw_shots
@@ -30,6 +29,8 @@ from vita_clip_hf.demo.motions import MOTIONS, TRAIN_COLORS, TRAIN_SHAPES, with_
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.story import load_processor
 from vita_clip_hf.evaluation import top_k_accuracy
+from vita_clip_hf.evaluation.metrics import harmonic_mean
+from vita_clip_hf.evaluation.studies import draw_study, study_runs, study_tables
 from vita_clip_hf.models import VideoFeatures
 
 NAME, SEEDS, SHOTS, BATCH_SIZE = "compare_methods", (0, 1, 2), 16, 64
@@ -72,7 +73,7 @@ class Comparison:
         found = {"learning_rates": rates}
         rows = self._rows_at_best_rates(rates)
         supervised = self._study("supervised", rows, self.measure_supervised, supervised_table)
-        supervised = replace(supervised, draw=draw_tradeoff)
+        supervised = replace(supervised, draw=draw)
         found["supervised"] = supervised.run(output, seeds)
         base_to_novel = self._study("base_to_novel", rows, self.measure_base_to_novel, base_to_novel_table)
         found["base_to_novel"] = base_to_novel.run(output, seeds)
@@ -180,7 +181,7 @@ class Comparison:
         judged, facts = self._train(row, seed, folder, drawn, self.few_shot_steps)
         base = self._accuracy(judged, self.clips.test.of_motions(BASE), judged.own_classes())
         novel = self._accuracy(judged, self.clips.test.of_motions(NOVEL), judged.names(NOVEL))
-        return {**facts, "base": base, "novel": novel, "harmonic_mean": harmonic_mean(base, novel)}
+        return {**facts, "base": base, "novel": novel, "harmonic_mean": harmonic_mean([base, novel])}
 
     def measure_few_shot(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
         """`SHOTS` clips of each motion."""
@@ -212,10 +213,6 @@ def caption_accuracies(logits: torch.Tensor, clips: SpecifiedClips) -> dict[str,
     return {"caption": top_k_accuracy(logits, right), "motion": top_k_accuracy(of_true_look, labels)}
 
 
-def harmonic_mean(first: float, second: float) -> float:
-    return 2 * first * second / (first + second) if first + second else 0.0
-
-
 def two_best(supervised: Runs, contenders: Mapping[str, Contender]) -> list[str]:
     """The two trained methods with the highest mean top-1."""
     trained = [name for name in contenders if contenders[name].kind != FROZEN]
@@ -223,63 +220,26 @@ def two_best(supervised: Runs, contenders: Mapping[str, Contender]) -> list[str]
     return ranked[:2]
 
 
-# ---- tables ----
+# ---- tables: those of `vita-clip compare`, without the differences ----
 
 
-def _cells(figures: list[Figures], names: Sequence[str]) -> Iterator[str]:
-    """Mean and standard deviation over seeds, in percent."""
-    for name in names:
-        values = [100 * of_seed[name] for of_seed in figures]
-        spread = stdev(values) if len(values) > 1 else 0.0
-        yield f"{mean(values):.1f}" + (f" ± {spread:.1f}" if spread else "")
+def tables(*figures: str) -> Callable[[Runs], str]:
+    """The tables of some figures."""
+    return lambda runs: study_tables(study_runs(NAME, runs), ["parameters", *figures, "cpu_seconds"])
 
 
-def _table(runs: Runs, columns: Mapping[str, str]) -> str:
-    rows = [
-        [
-            name,
-            f"{figures[0]['parameters']:,}",
-            *_cells(figures, list(columns)),
-            f"{mean(of_seed['cpu_seconds'] for of_seed in figures):.0f}",
-        ]
-        for name, figures in runs.items()
-    ]
-    return markdown_table(["method", "trained numbers", *columns.values(), "CPU seconds"], rows)
+rates_table = tables("top_1")
+supervised_table = tables(
+    *("seen_top_1", "unseen_top_1", "unseen_motion", "unseen_caption", "seen_caption", "retention"),
+    *(f"retained/{name}" for name in ATTRIBUTES),
+)
+base_to_novel_table = tables("base", "novel", "harmonic_mean")
+few_shot_table = tables("top_1", "unseen_top_1")
 
 
-def rates_table(runs: Runs) -> str:
-    """Accuracies in percent."""
-    return _table(runs, {"top_1": "top-1 on validation clips"})
-
-
-def supervised_table(runs: Runs) -> str:
-    """Accuracies in percent."""
-    columns = {
-        "seen_top_1": "top-1",
-        "unseen_top_1": "top-1, unseen combinations",
-        "unseen_motion": "their motion by caption",
-        "unseen_caption": "their whole caption",
-        "seen_caption": "caption of seen ones",
-        "retention": "stills by name",
-    }
-    return _table(runs, columns) + "\n" + retention_table(runs)
-
-
-def retention_table(runs: Runs) -> str:
-    """What is left of the frozen CLIP's abilities, by attribute."""
-    flat = {name: [of_seed["retained"] for of_seed in figures] for name, figures in runs.items()}
-    rows = [[name, *_cells(figures, list(ATTRIBUTES))] for name, figures in flat.items()]
-    return markdown_table(["method", *ATTRIBUTES], rows)
-
-
-def base_to_novel_table(runs: Runs) -> str:
-    """Accuracies in percent."""
-    return _table(runs, {"base": "base", "novel": "novel", "harmonic_mean": "harmonic mean"})
-
-
-def few_shot_table(runs: Runs) -> str:
-    """Accuracies in percent."""
-    return _table(runs, {"top_1": f"top-1, {SHOTS} clips", "unseen_top_1": "top-1, unseen combinations"})
+def draw(runs: Runs, path: Path) -> None:
+    """The picture of `vita-clip compare`: what is learned against what is kept."""
+    draw_study(study_runs(NAME, runs), path)
 
 
 def main() -> None:

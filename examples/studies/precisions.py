@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from study import Figures, MotionShapes, Runs, Study, agreement, markdown_table, run_on_motion_shapes
+from study import Figures, MotionShapes, Runs, Study, agreement, run_on_motion_shapes
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.demo.recipe import Recipe
 from vita_clip_hf.demo.splits import TEST
 from vita_clip_hf.demo.training import ATTENTION
+from vita_clip_hf.evaluation.tables import markdown_table
 from vita_clip_hf.visualize import draw_loss_curves
 
 NAME = "precisions"

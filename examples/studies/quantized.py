@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from study import Figures, MotionShapes, Runs, Study, agreement, markdown_table, run_on_motion_shapes
+from study import Figures, MotionShapes, Runs, Study, agreement, run_on_motion_shapes
 from torch import nn
 from torchao_quantization import QUANTIZATIONS, bytes_of_weights, torchao_config
 from transformers import TorchAoConfig
 
 from vita_clip_hf import VitaClipConfig, VitaClipForVideoClassification, VitaClipModel
 from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.evaluation.tables import markdown_table
 
 NAME = "quantized"
 RECIPE = Recipe(unseen_looks_clips=140, unseen_motions_clips=80, steps=1_100)

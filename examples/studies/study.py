@@ -138,13 +138,6 @@ def agreement(logits: torch.Tensor, expected: torch.Tensor) -> dict[str, float]:
     }
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    rule = "|---" * len(header) + "|\n"
-    first, *others = (f"| {' | '.join(cells)} |\n" for cells in (header, *rows))
-    return first + rule + "".join(others)
-
-
 def study_parser(name: str, description: str | None, seeds: Sequence[int] = (0,)) -> argparse.ArgumentParser:
     """The options that all studies have."""
     formatter = argparse.RawDescriptionHelpFormatter

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from study import Figures, MotionShapes, Runs, Study, markdown_table, run_on_motion_shapes
+from study import Figures, MotionShapes, Runs, Study, run_on_motion_shapes
 from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.evaluation.tables import markdown_table
 
 NAME = "variants"
 RECIPE = Recipe(steps=1_100)

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hub_card_rules import check_card
 
 from vita_clip_hf import VitaClipForVideoClassification
 from vita_clip_hf.data import DecodedClips
 from vita_clip_hf.demo import command, story
+from vita_clip_hf.demo.dataset_card import render_dataset_card
 from vita_clip_hf.demo.evaluation import Evaluation
 from vita_clip_hf.demo.motion_shapes import MOTIONS
 from vita_clip_hf.demo.recipe import LONG, QUICK, STANDARD, Recipe
@@ -50,6 +52,30 @@ def test_the_adapter_loads_anywhere_the_package_is_installed(output):
 @pytest.mark.parametrize("name", ["training_curve.png", "confusion_matrix.png", "film_strip.png"])
 def test_pictures_are_drawn(output, name):
     assert (output / name).read_bytes().startswith(PNG_START)
+
+
+def test_the_data_has_a_card_that_is_valid_by_the_hubs_rules_and_true(output):
+    card = (output / "data" / "README.md").read_text(encoding="utf-8")
+    report = check_card(card, "dataset")
+    assert (report.errors, report.warnings) == ([], [])
+    assert "| train | 28 | 14 | " in card
+    assert "| unseen_motions | 16 | 8 | " in card
+    assert "16 frames of 64 x 64 pixels, 8 frames a second" in card
+    for words in ("moving left and moving right", "\n".join(MOTIONS), "## Limits", "## Citation", "n<1K"):
+        assert words in card, words
+    assert str(output) not in card
+
+
+def test_the_code_of_the_datas_card_runs(output, monkeypatch, capsys):
+    monkeypatch.chdir(output / "data")
+    card = (output / "data" / "README.md").read_text(encoding="utf-8")
+    exec(card.partition("```python\n")[2].partition("```")[0], {})
+    assert capsys.readouterr().out.strip().endswith(MOTIONS[0])
+
+
+def test_a_folder_without_splits_has_no_card(tmp_path):
+    with pytest.raises(OSError, match="no split of Motion Shapes"):
+        render_dataset_card(tmp_path)
 
 
 def test_training_changes_prompts_and_nothing_else(output):

@@ -6,6 +6,9 @@ from pathlib import Path
 import evaluate
 import pytest
 import torch
+import yaml
+from hub_card_rules import check_card
+from hub_repositories import front_matter
 
 import vita_clip_hf.evaluation
 from vita_clip_hf.evaluation import metrics
@@ -24,6 +27,22 @@ def load(name: str):
 def test_every_module_has_a_card():
     assert sorted(path.parent.name for path in FOLDER.glob("*/*.py") if path.stem == path.parent.name) == MODULES
     assert len(MODULES) == 8
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_card_is_valid_by_the_hubs_rules_and_says_what_goes_in_comes_out_and_is_not_meant(name):
+    card = (FOLDER / name / "README.md").read_text(encoding="utf-8")
+    report = check_card(card, "metric")
+    assert (report.errors, report.warnings) == ([], [])
+    title = yaml.safe_load(front_matter(card))["title"]
+    assert f"\n# {title}\n" in card
+    for section in ("## Inputs", "## Output", "## Limits"):
+        assert f"\n{section}\n" in card, section
+
+
+@pytest.mark.parametrize("tags", [["metric"], ["evaluate"], ["evaluate", "metric", "comparison"]])
+def test_a_module_without_its_kind_is_refused(tags):
+    assert check_card(f"---\ntitle: x\ntags: {tags}\n---\n", "metric").errors
 
 
 @pytest.mark.parametrize("name", MODULES)

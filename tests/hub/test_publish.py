@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,52 @@ class TestContents:
         log = json.loads(content(hub_here, "training_log.json"))
         assert [entry["step"] for entry in log] == [1, 2]
         assert "| clips in a batch | 4 |" in content(hub_here, "README.md")
+
+    def test_the_curve_of_the_training_is_drawn_from_its_log(self, hub_here, base, folder):
+        pytest.importorskip("matplotlib")
+        publish_folder(folder, REPO)
+        assert "training_curve.png" not in files(hub_here), "one loss makes no curve"
+        state = json.loads((folder / "trainer_state.json").read_text())
+        state["log_history"].append({"loss": 1.0, "step": 2})
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+        publish_folder(folder, REPO)
+        assert hub_here.repository(REPO).files()["training_curve.png"].startswith(b"\x89PNG")
+        assert "![Training curve](training_curve.png)" in content(hub_here, "README.md")
+        assert not (folder / "training_curve.png").exists()
+        (folder / "training_curve.png").write_bytes(b"mine")
+        publish_folder(folder, REPO)
+        assert hub_here.repository(REPO).files()["training_curve.png"] == b"mine"
+
+    def test_without_matplotlib_a_warning_says_that_there_is_no_curve(
+        self, hub_here, base, folder, monkeypatch, caplog
+    ):
+        state = {"log_history": [{"loss": 2.0, "step": 1}, {"loss": 1.0, "step": 2}]}
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        publish_folder(folder, REPO)
+        assert "training_curve.png" not in files(hub_here)
+        assert "no training curve" in caplog.text
+        assert "vita-clip-hf[demo]" in caplog.text
+
+    def test_speed_is_what_the_trainer_has_measured(self, hub_here, base, folder):
+        publish_folder(folder, REPO)
+        assert "## Speed" not in content(hub_here, "README.md")
+        state = json.loads((folder / "trainer_state.json").read_text())
+        state["log_history"] += [
+            {"eval_loss": 1.0, "eval_samples_per_second": 12.345, "step": 2},
+            {"train_runtime": 1234.5, "train_samples_per_second": 7.891, "step": 2},
+        ]
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+        publish_folder(folder, REPO)
+        card = content(hub_here, "README.md")
+        assert check_card(card, "model").errors == []
+        rows = (
+            "training, seconds | 1,234",
+            "clips a second in training | 7.89",
+            "clips a second in evaluation | 12.3",
+        )
+        for row in rows:
+            assert f"| {row} |" in card, row
 
     def test_the_base_and_its_revision_can_be_named(self, hub_here, base, folder):
         config = json.loads((folder / "config.json").read_text())

@@ -9,6 +9,7 @@ import torch
 
 from vita_clip_hf import visualize
 from vita_clip_hf.visualize import draw_confusion_matrix, draw_film_strip, draw_loss_curves, draw_training_curve
+from vita_clip_hf.visualize.comparison import draw_accuracies
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 LABELS = ["moving left", "moving right"]
@@ -19,6 +20,8 @@ PICTURES = {
         [{"step": 1, "loss": 2.0}, {"step": 1, "eval_top_1": 0.4}], path
     ),
     "loss curves": lambda path: draw_loss_curves({"one": [(1, 2.0), (2, 1.0)], "two": [(1, 2.1), (2, 0.9)]}, path),
+    "one loss curve": lambda path: draw_loss_curves({"one": [(1, 2.0), (2, 1.0)]}, path),
+    "accuracies of rows": lambda path: draw_accuracies({"a": {"top-1": (0.5, 0.1)}, "b": {"top-1": (0.6, 0.0)}}, path),
     "confusion matrix": lambda path: draw_confusion_matrix(torch.tensor([[0.9, 0.1], [0.0, 1.0]]), LABELS, path),
     "film strip": lambda path: draw_film_strip(
         torch.zeros(3, 4, 3, 16, 16, dtype=torch.uint8), ["moving left"] * 3, {"CLIP": LOGITS}, LABELS, path

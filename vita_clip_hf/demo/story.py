@@ -16,6 +16,7 @@ from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
 from ..predict import predict_file
+from .dataset_card import write_dataset_card
 from .evaluation import evaluate_frozen_clip, evaluate_vita_clip
 from .recipe import TINY_CLIP, Recipe, fast_bfloat16
 from .report import draw_pictures, print_table
@@ -35,7 +36,8 @@ def load_processor(recipe: Recipe) -> VitaClipProcessor:
 
 def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, Any]:
     """
-    Runs the demo and writes data, adapter, `results.json`, the training's `log.json` and pictures into `output`.
+    Runs the demo and writes data with its card, adapter, `results.json`, the training's `log.json` and pictures into
+    `output`.
 
     Returns:
         The content of `results.json`.
@@ -46,6 +48,7 @@ def run_demo(output: Path, recipe: Recipe, num_workers: int = 2) -> dict[str, An
     start = time.perf_counter()
     processor = load_processor(recipe)
     splits = make_splits(output / "data", recipe, processor.video_processor, num_workers)
+    write_dataset_card(output / "data")
     data_seconds = time.perf_counter() - start
 
     before = evaluate_frozen_clip(splits, processor)

@@ -1,9 +1,10 @@
-"""Two or more reports side by side: differences and whether they are more than chance, classes, confusions."""
+"""Reports or studies side by side: differences and whether they are more than chance, classes, confusions."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from ..modeling.adapter_file_vita_clip import written_whole
 from ..visualize.comparison import draw_accuracy_by_frames, draw_class_bars
 from .metrics import mcnemar, paired_bootstrap
-from .report import Report, shown
+from .report import Report, load_report, shown
+from .studies import load_study
+from .study_comparison import StudyComparisons, compare_study
 
 _MOST_CONFUSED = 10
 _MOST_DIFFERENT = 15  # classes in the picture
@@ -131,6 +134,58 @@ class Comparison:
         return found
 
 
+def compare_files(
+    paths: Sequence[str | os.PathLike], baseline: str | None = None, figures: Sequence[str] | None = None
+) -> Comparison | StudyComparisons:
+    """
+    Compares reports of `vita-clip evaluate` with each other, or the rows of studies within each.
+
+    Args:
+        paths: all of reports, files or their folders, or all of studies, the JSON files of examples/studies/.
+        baseline: the row of the studies that others are measured against; by default the first. Of reports it is the
+            first report.
+        figures: of the studies, to show; by default all.
+
+    Raises:
+        OSError: a file is not there.
+        ValueError: a file is neither, or they are of both kinds, or what is asked for is not in them.
+    """
+    of_studies = [_is_study(Path(path)) for path in paths]
+    if any(of_studies) and not all(of_studies):
+        raise ValueError(
+            f"{paths[of_studies.index(True)]} is a study and {paths[of_studies.index(False)]} a report: compare "
+            "studies and reports apart."
+        )
+    if any(of_studies):
+        studies = [load_study(path) for path in paths]
+        names = [study.name for study in studies]
+        if len(set(names)) < len(names):
+            numbered = enumerate(studies, start=1)
+            studies = [replace(study, name=f"{number}_{study.name}") for number, study in numbered]
+        return StudyComparisons([compare_study(study, baseline, figures) for study in studies])
+    if baseline is not None or figures is not None:
+        raise ValueError("A baseline and figures are chosen for studies; of reports the first is the baseline.")
+    return compare_reports([load_report(path) for path in paths])
+
+
+def _is_study(path: Path) -> bool:
+    """Whether a file is a study; if not, it is a report or the folder of one. Raises as [`compare_files`]."""
+    if path.is_dir():
+        return False
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON: {error}.") from error
+    keys = list(content) if isinstance(content, dict) else []
+    if "runs" not in keys and "format" not in keys:
+        found = f"an object with {', '.join(keys[:8]) or 'nothing in it'}"
+        raise ValueError(
+            f"{path}: is neither a report of `vita-clip evaluate`, which has a format, nor a study, which has runs; "
+            f"found {found if isinstance(content, dict) else type(content).__name__}."
+        )
+    return "runs" in keys
+
+
 def compare_reports(reports: Sequence[Report]) -> Comparison:
     """
     Compares reports, the first of which the others are measured against.
@@ -235,4 +290,4 @@ def _file_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
-__all__ = ["Comparison", "Pair", "compare_reports", "most_confused"]
+__all__ = ["Comparison", "Pair", "compare_files", "compare_reports", "most_confused"]

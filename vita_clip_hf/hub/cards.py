@@ -54,6 +54,7 @@ class CardDetails:
         description: in place of the method's general one.
         example: a clip in the repository and what the model says of it, which the Hub's widget shows.
         files: names of what is published beside the checkpoint; the card tells of those that it knows.
+        speed: names and values of what was measured in the training.
     """
 
     license: str | None = None
@@ -65,6 +66,7 @@ class CardDetails:
     description: str | None = None
     example: Example | None = None
     files: Sequence[str] = ()
+    speed: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = None) -> str:
@@ -118,6 +120,7 @@ def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = 
         parameters=[(part, f"{count:,}") for part, count in count_parameters(weights).items()],
         eval_rows=[_result_row(result) for result in details.results],
         training=[(in_table(setting), in_table(value)) for setting, value in details.training.items()],
+        speed=[(in_table(what), in_table(value)) for what, value in details.speed.items()],
         labels=[" ".join(label.split()) for label in config.label_names] if config.label_token_ids else [],
         num_frames=config.num_frames,
         example=details.example,

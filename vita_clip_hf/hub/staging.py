@@ -1,6 +1,7 @@
 """Exactly what is going to be published, as a folder: a checkpoint, its code, its card, and what serves it."""
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -15,11 +16,14 @@ from huggingface_hub import EvalResult
 
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.remote_code_vita_clip import CODE_PATTERNS, copy_code
+from ..visualize.curves import draw_training_curve
 from .cards import PROCESSOR_FILE, WEIGHT_PATTERNS, format_size
 from .example import Example, stage_example
 from .methods import read_config
 from .privacy import SECRET_NAMES
 from .reports import EVAL_RESULTS, FOLDER, find_reports, stage_reports
+
+logger = logging.getLogger(__name__)
 
 CARD_FILE, CONFIG_FILE = "README.md", "config.json"
 TRAINER_STATE, TRAINING_LOG = "trainer_state.json", "training_log.json"
@@ -28,7 +32,8 @@ PROCESSOR_PATTERNS = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt"),
 )
-PICTURES = ("training_curve.png", "confusion_matrix.png", "film_strip.png", "ablation.png")
+TRAINING_CURVE = "training_curve.png"
+PICTURES = (TRAINING_CURVE, "confusion_matrix.png", "film_strip.png", "ablation.png")
 SERVING_FILES = ("handler.py", "server.py", "requirements.txt", "Dockerfile")
 # A file that has this in it is written anew at each push; without it, it is its author's and left alone.
 FILE_IS_GENERATED = "Part of vita-clip-hf. Remove this line to keep your changes to this file."
@@ -63,6 +68,7 @@ class Staged:
         example: the clip and what the model says of it.
         results: figures of the reports.
         training: names and values of the training, from the trainer's own record.
+        speed: what that record has measured.
     """
 
     folder: Path
@@ -70,6 +76,7 @@ class Staged:
     example: Example | None = None
     results: list[EvalResult] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
+    speed: dict[str, str] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file, by its path in the repository."""
@@ -116,7 +123,11 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
         config = read_config(target.folder)
         copy_code(target.folder, config.model_type)
         _stage_serving_files(source, target.folder, config.base_model_name_or_path)
-        target.training = _stage_training_log(source, target.folder)
+        state = _trainer_state(source)
+        if state["log_history"]:
+            (target.folder / TRAINING_LOG).write_text(json.dumps(state["log_history"], indent=1) + "\n", "utf-8")
+            target.training, target.speed = _training(state), _speed(state["log_history"])
+            _stage_training_curve(state["log_history"], target.folder / TRAINING_CURVE)
         reports = [Path(report) for report in additions.reports]
         target.results = stage_reports([*find_reports(source), *reports], target.folder)
         if additions.example is not None:
@@ -176,24 +187,46 @@ def _stage_serving_files(source: Path, target: Path, base: str | None) -> None:
         (target / name).write_text(text, encoding="utf-8")
 
 
-def _stage_training_log(source: Path, target: Path) -> dict[str, Any]:
-    """The figures of a training, without the settings of the machine that it ran on; returns a summary of them."""
+def _trainer_state(source: Path) -> dict[str, Any]:
+    """The trainer's record, with a list of figures in `log_history` that is empty if there is none."""
     path = source / TRAINER_STATE
     try:
         state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        history = [dict(entry) for entry in state.get("log_history", ())]
+        return {**state, "log_history": [dict(entry) for entry in state.get("log_history", ())]}
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: is no state of a trainer ({error!r}); mend or remove it.") from error
-    if not history:
-        return {}
+
+
+def _training(state: dict[str, Any]) -> dict[str, Any]:
+    """A summary of a training, without the settings of the machine that it ran on."""
     names = {"steps": "global_step", "epochs": "epoch", "clips in a batch": "train_batch_size"}
     summary = {name: state.get(key) for name, key in names.items()}
-    (target / TRAINING_LOG).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    evaluations = [entry for entry in history if "eval_loss" in entry]
+    evaluations = [entry for entry in state["log_history"] if "eval_loss" in entry]
     for name, value in (evaluations or [{}])[-1].items():
         if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second")):
             summary[f"evaluation: {name.removeprefix('eval_')}"] = f"{value:.4g}"
     return {name: value for name, value in summary.items() if value is not None}
+
+
+def _speed(history: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the trainer has measured; nothing else."""
+    forms = {
+        "train_runtime": ("training, seconds", "{:,.0f}"),
+        "train_samples_per_second": ("clips a second in training", "{:.3g}"),
+        "eval_samples_per_second": ("clips a second in evaluation", "{:.3g}"),
+    }
+    last = {name: entry[name] for entry in history for name in forms if isinstance(entry.get(name), int | float)}
+    return {title: form.format(last[name]) for name, (title, form) in forms.items() if name in last}
+
+
+def _stage_training_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draws the curve, unless the checkpoint's folder has one or the record has too few losses for a line."""
+    if path.exists() or sum("loss" in entry for entry in history) < 2:
+        return
+    try:
+        draw_training_curve(history, path)
+    except ImportError as error:
+        logger.warning(f"The card has no training curve: {error}")
 
 
 def with_details_of(staged: Staged, details: Any) -> Any:
@@ -202,6 +235,7 @@ def with_details_of(staged: Staged, details: Any) -> Any:
         details,
         results=[*details.results, *staged.results],
         training=details.training or staged.training,
+        speed=details.speed or staged.speed,
         example=details.example or staged.example,
         files=tuple(staged.sizes()),
     )

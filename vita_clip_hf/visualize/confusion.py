@@ -22,13 +22,13 @@ def draw_confusion_matrix(matrix: torch.Tensor, labels: Sequence[str], path: Pat
     ticks = range(len(labels))
     axis.set_xticks(ticks, labels, rotation=90, fontsize=8)
     axis.set_yticks(ticks, labels, fontsize=8)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
     for row in ticks:
         for column in ticks:
             share = matrix[row, column].item()
             if share >= 0.005:
                 color = "white" if share > 0.5 else INK
                 axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
-    axis.set_title("% of the clips of each class", fontsize=9, color=INK)
+    axis.set_title("% of the clips of each true class; right on the diagonal", fontsize=9, color=INK)
     save(figure, path)

@@ -10,6 +10,7 @@ import torch
 from .figure import GOOD, GREY, INK, new_figure, save
 
 FRAME_WIDTH, PREDICTIONS_WIDTH, ROW_HEIGHT = 0.85, 2.9, 1.02  # inches
+_TRUE = "\N{CHECK MARK}"
 
 
 def draw_film_strip(
@@ -21,7 +22,7 @@ def draw_film_strip(
     top_k: int = 3,
 ) -> None:
     """
-    Draws one clip a row, with the best predictions of several models beside it.
+    Draws one clip a row, with the best predictions of several models beside it: green and marked is the true class.
 
     Args:
         clips: uint8 `(N, T, 3, H, W)`.
@@ -33,7 +34,7 @@ def draw_film_strip(
     """
     num_clips, num_frames = clips.shape[:2]
     widths = [FRAME_WIDTH * num_frames, *[PREDICTIONS_WIDTH] * len(logits)]
-    figure = new_figure(sum(widths), ROW_HEIGHT * num_clips + 0.3)
+    figure = new_figure(sum(widths), ROW_HEIGHT * num_clips + 0.6)
     grid = figure.add_gridspec(num_clips, 1 + len(logits), width_ratios=widths, wspace=0.02)
     for row in range(num_clips):
         film = figure.add_subplot(grid[row, 0])
@@ -45,6 +46,11 @@ def draw_film_strip(
             _draw_predictions(axis, model_logits[row], truths[row], labels, top_k)
             if row == 0:
                 axis.set_title(name, fontsize=9, loc="left", color=INK, pad=3, fontweight="bold")
+    figure.supxlabel(
+        f"Above each clip: its true class. Bars: probabilities; green, with a {_TRUE}: the true class, grey: another.",
+        fontsize=8.5,
+        color=INK,
+    )
     save(figure, path)
 
 
@@ -57,8 +63,10 @@ def _side_by_side(clip: torch.Tensor, gap: int = 2) -> np.ndarray:
 def _draw_predictions(axis: Any, logits: torch.Tensor, truth: str, labels: Sequence[str], top_k: int) -> None:
     scores, ids = logits.softmax(-1).topk(min(top_k, len(labels)))
     for place, (score, index) in enumerate(zip(scores.tolist(), ids.tolist(), strict=True)):
-        axis.barh(-place, score, color=GOOD if labels[index] == truth else GREY, alpha=0.35, height=0.85)
-        axis.text(0.01, -place, f"{labels[index]}  {100 * score:.0f} %", va="center", fontsize=7.5, color=INK)
+        is_true = labels[index] == truth
+        text = f"{labels[index]}  {100 * score:.0f} %" + (f"  {_TRUE}" if is_true else "")
+        axis.barh(-place, score, color=GOOD if is_true else GREY, alpha=0.35, height=0.85)
+        axis.text(0.01, -place, text, va="center", fontsize=7.5, color=INK)
     axis.set_xlim(0, 1)
     axis.set_ylim(-top_k + 0.4, 0.6)
     axis.axis("off")

@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from vita_clip_hf.evaluation.metrics import bootstrap_interval, mcnemar, paired_bootstrap
+from vita_clip_hf.evaluation.metrics import bootstrap_interval, mcnemar, paired_bootstrap, paired_t_interval
 
 
 def test_the_interval_of_an_accuracy_is_that_of_the_normal_approximation():
@@ -50,6 +50,30 @@ def test_a_clear_difference_has_a_small_p_value_of_its_sign():
     assert paired_bootstrap(second, first).difference == pytest.approx(-0.4)
 
 
+@pytest.mark.parametrize(
+    ("degrees", "confidence", "bound"),
+    [(1, 0.95, 12.7062), (2, 0.95, 4.30265), (3, 0.95, 3.18245), (4, 0.99, 4.60409), (9, 0.9, 1.83311)],
+)
+def test_an_interval_over_few_pairs_is_that_of_the_printed_table_of_t(degrees, confidence, bound):
+    first = np.random.default_rng(degrees).normal(size=degrees + 1)
+    second = first + np.arange(degrees + 1)
+    low, high = paired_t_interval(first, second, confidence)
+    spread = np.arange(degrees + 1).std(ddof=1) / (degrees + 1) ** 0.5
+    assert (high + low) / 2 == pytest.approx(degrees / 2)
+    assert (high - low) / 2 == pytest.approx(bound * spread, rel=1e-5)
+
+
+def test_an_interval_over_few_pairs_holds_the_truth_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    held = [low <= 0.5 <= high for low, high in (draw_three_pairs(generator) for _ in range(2_000))]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def draw_three_pairs(generator: np.random.Generator) -> tuple[float, float]:
+    first = generator.normal(size=3)
+    return paired_t_interval(first, first + generator.normal(0.5, 0.2, size=3))
+
+
 @pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (1, 0), (3, 9), (9, 3), (7, 7), (600, 700)])
 def test_mcnemar_is_the_binomial_test_of_those_that_one_alone_has_right(only_first, only_second):
     first = [1] * only_first + [0] * only_second + [1, 0]
@@ -77,6 +101,9 @@ def test_mcnemar_of_many_samples_is_finite_and_quick():
         (lambda: bootstrap_interval([1.0], confidence=1.5), "confidence must be between 0 and 1"),
         (lambda: bootstrap_interval([1.0], resamples=0), "resamples must be at least 1"),
         (lambda: paired_bootstrap([1, 0], [1]), "as many values of both"),
+        (lambda: paired_t_interval([1], [1]), "at least two of them, found 1"),
+        (lambda: paired_t_interval([1, 2], [1, 2], confidence=1), "confidence must be between 0 and 1"),
+        (lambda: paired_t_interval([1, 2], [1]), "as many values of both"),
         (lambda: mcnemar([True], [True, False]), "as many values of both"),
         (lambda: mcnemar([0.7], [1]), "first_right must hold whether"),
         (lambda: mcnemar([1], [float("nan")]), "NaN or infinite"),

@@ -9,6 +9,7 @@ import contenders
 import pytest
 import torch
 from compare_methods import (
+    BASE,
     CAPTIONS,
     MOTIONS,
     NOVEL,
@@ -27,6 +28,8 @@ from x_clip_training import OWN_PARTS, x_clip_from
 from vita_clip_hf.data.normalization import PixelNormalization
 from vita_clip_hf.demo.motions import TRAIN_COLORS, TRAIN_SHAPES
 from vita_clip_hf.demo.recipe import TINY_CLIP, Recipe
+from vita_clip_hf.evaluation.compare import compare_files
+from vita_clip_hf.evaluation.studies import MEASURES
 
 NUM_FRAMES, FRAME = 2, 48
 TRIED = ("CLIP, mean of frames", "Efficient-Prompt", "X-CLIP", "fine-tuned CLIP", "Vita-CLIP compact, unified")
@@ -73,6 +76,23 @@ def test_every_method_is_trained_and_judged_once(comparison, tmp_path, monkeypat
 
     monkeypatch.setattr(contenders, "train_prompts", no_training)
     assert comparison.run(tmp_path, (0,)) == runs
+
+
+def test_compare_renders_the_study_and_knows_what_guessing_gives(comparison, tmp_path):
+    runs = comparison.run(tmp_path, (0,))
+    pages = {part: compare_files([tmp_path / f"{part}.json"]) for part in runs}
+    for part, page in pages.items():
+        assert all(f"| {name} |" in page.as_markdown() for name in runs[part])
+        shown = set(page.comparisons[0].figures)
+        assert shown <= MEASURES.keys(), "a figure has no title"
+    pages["supervised"].save(tmp_path / "page")
+    assert {path.name for path in (tmp_path / "page").iterdir()} == {"comparison.md", "supervised.png"}
+    chances = {name: 1 / len(attribute.texts) for name, attribute in ATTRIBUTES.items()}
+    for name, chance in chances.items():
+        assert MEASURES[f"retained/{name}"].chance == pytest.approx(chance)
+    assert MEASURES["retention"].chance == pytest.approx(sum(chances.values()) / len(chances))
+    assert MEASURES["seen_top_1"].chance == MEASURES["unseen_motion"].chance == pytest.approx(1 / len(MOTIONS))
+    assert MEASURES["base"].chance == MEASURES["novel"].chance == pytest.approx(1 / len(NOVEL)) == 1 / len(BASE)
 
 
 def test_training_lacks_the_unseen_combinations_and_nothing_else(clips):

@@ -9,11 +9,12 @@ import pytest
 import quantized
 import torch
 import variants
-from study import MotionShapes, Study, markdown_table
+from study import MotionShapes, Study
 from tolerance import TOLERANCE
 from transformers.utils import is_torchao_available
 
 from vita_clip_hf.demo.recipe import Recipe
+from vita_clip_hf.evaluation.tables import markdown_table
 
 SMALL = Recipe(
     train_clips=28, test_clips=28, unseen_looks_clips=28, unseen_motions_clips=16, steps=2, batch_size=4, num_frames=4

@@ -20,7 +20,14 @@ from .localisation import (
     temporal_map,
 )
 from .retrieval import retrieval_both_ways, retrieval_figures, retrieval_ranks
-from .significance import McNemar, PairedDifference, bootstrap_interval, mcnemar, paired_bootstrap
+from .significance import (
+    McNemar,
+    PairedDifference,
+    bootstrap_interval,
+    mcnemar,
+    paired_bootstrap,
+    paired_t_interval,
+)
 
 __all__ = [
     "ACTIVITYNET_THRESHOLDS",
@@ -35,6 +42,7 @@ __all__ = [
     "mcnemar",
     "mean_class_accuracy",
     "paired_bootstrap",
+    "paired_t_interval",
     "proposals_from_scores",
     "ranked_accuracy",
     "ranked_class_accuracy",

@@ -86,6 +86,33 @@ def paired_bootstrap(
     return PairedDifference(float(differences.mean()), low, high, float(min(1.0, 2 * against / (resamples + 1))))
 
 
+def paired_t_interval(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float]:
+    """
+    The interval of Student's t for the mean of second - first, over few pairs, such as trainings of the same seeds. A
+    bootstrap of three values is too narrow: it never leaves their range.
+
+    Args:
+        first, second: values of each pair, in the same order; at least two.
+        confidence: of the interval, between 0 and 1.
+
+    Returns:
+        Lower and upper bound.
+
+    Raises:
+        ValueError: there are fewer than two pairs, their numbers differ, one is not finite, or the confidence makes no
+            sense.
+    """
+    differences = _as_numbers("second", second) - _as_numbers("first", first, len(second))
+    if len(differences) < 2:
+        raise ValueError(f"An interval over pairs needs at least two of them, found {len(differences)}.")
+    _check_confidence(confidence)
+    degrees = len(differences) - 1
+    half = _t_quantile(confidence, degrees) * differences.std(ddof=1) / math.sqrt(len(differences))
+    return float(differences.mean() - half), float(differences.mean() + half)
+
+
 def mcnemar(first_right: Sequence[bool], second_right: Sequence[bool]) -> McNemar:
     """
     McNemar's exact test of two models on the same samples: whether those that one of them alone has right are split as
@@ -135,11 +162,34 @@ def _resampled_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarra
     return np.concatenate(means)
 
 
-def _interval(means: np.ndarray, confidence: float) -> tuple[float, float]:
+def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1 or math.isnan(confidence):
         raise ValueError(f"confidence must be between 0 and 1, found {confidence}.")
+
+
+def _t_quantile(confidence: float, degrees: int) -> float:
+    """The bound that Student's t keeps to on both sides with this probability, found by halving."""
+    low, high = 0.0, math.pi / 2
+    while high - low > 1e-15:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_probability(middle, degrees) < confidence else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _t_probability(angle: float, degrees: int) -> float:
+    """P(|t| <= sqrt(degrees) * tan(angle)): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    sine, cosine, odd = math.sin(angle), math.cos(angle), degrees % 2
+    term, series = (cosine if odd else 1.0), 0.0
+    for power in range(odd, degrees - 1, 2):
+        series += term
+        term *= cosine**2 * (power + 1) / (power + 2)
+    return 2 / math.pi * (angle + sine * series) if odd else sine * series
+
+
+def _interval(means: np.ndarray, confidence: float) -> tuple[float, float]:
+    _check_confidence(confidence)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-__all__ = ["McNemar", "PairedDifference", "bootstrap_interval", "mcnemar", "paired_bootstrap"]
+__all__ = ["McNemar", "PairedDifference", "bootstrap_interval", "mcnemar", "paired_bootstrap", "paired_t_interval"]
