@@ -16,7 +16,6 @@ from huggingface_hub import EvalResult
 
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.remote_code_vita_clip import CODE_PATTERNS, copy_code
-from ..visualize.curves import draw_training_curve
 from .cards import PROCESSOR_FILE, WEIGHT_PATTERNS, format_size
 from .example import Example, stage_example
 from .methods import read_config
@@ -223,6 +222,9 @@ def _stage_training_curve(history: Sequence[dict[str, Any]], path: Path) -> None
     """Draws the curve, unless the checkpoint's folder has one or the record has too few losses for a line."""
     if path.exists() or sum("loss" in entry for entry in history) < 2:
         return
+    # Here: importing a room of pictures loads modeling/, whose registration imports this file.
+    from ..visualize.curves import draw_training_curve
+
     try:
         draw_training_curve(history, path)
     except ImportError as error:
