@@ -18,27 +18,12 @@ from toy_checkpoint import WITHOUT_PACKAGE, toy_adapter_on, toy_processor, write
 from toy_vita_clip import LABELS, save_toy_clip
 
 from vita_clip_hf import VitaClipModel, cli
-from vita_clip_hf.hub import Additions, CardDetails, commit, publish_folder
+from vita_clip_hf.hub import Additions, CardDetails, publish_folder
 from vita_clip_hf.hub.staging import FILE_IS_GENERATED, SERVING_FILES
 
 pytest_plugins = ["hub_server"]
 
 BASE, REPO = "user/toy-clip", "user/published"
-
-
-@pytest.fixture
-def hub_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The Hub, for every client of this process, which makes no pause before another attempt."""
-    for module in ("constants", "hf_api"):
-        monkeypatch.setattr(f"huggingface_hub.{module}.ENDPOINT", hub.endpoint, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.home / "hub"))
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(commit, "PAUSES", (0.01, 0.01))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return hub
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +64,8 @@ def base(hub_here, base_folder) -> str:
     return hub_here.api().upload_folder(repo_id=BASE, folder_path=base_folder).oid
 
 
-def files(hub: Hub, revision: str = "main") -> set[str]:
-    return set(hub.repository(REPO).files(revision)) - {".gitattributes"}
-
-
 def content(hub: Hub, name: str) -> str:
     return hub.repository(REPO).files()[name].decode()
-
-
-def commits(hub: Hub) -> list[str]:
-    return [entry.title for entry in hub.repository(REPO).history() if entry.title != "initial commit"]
 
 
 def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
@@ -127,8 +104,8 @@ class TestContents:
         video = write_rising_video(tmp_path / "clip.MP4", num_frames=8)
         arguments = ["--license", "mit", "--language", "en", "--dataset", "user/clips", "--example", str(video)]
         assert cli.main(["publish", str(folder), REPO, *arguments, "--report", str(tmp_path / "more")]) == 0
-        assert commits(hub_here) == ["Upload model"]
-        names = files(hub_here)
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
+        names = hub_here.file_names(REPO)
         reports = {
             f"evaluation/{name}/{part}"
             for name in ("zero-shot-toy", "few-shot-toy")
@@ -205,8 +182,8 @@ class TestContents:
         assert cli.main(["publish", str(folder), REPO, "--private", "--create-pr", "--message", "Mine"]) == 0
         assert "/discussions/1" in capsys.readouterr().out
         assert hub_here.api().model_info(REPO).private
-        assert files(hub_here) == set()
-        assert "adapter_model.safetensors" in files(hub_here, "refs/pr/1")
+        assert hub_here.file_names(REPO) == set()
+        assert "adapter_model.safetensors" in hub_here.file_names(REPO, "refs/pr/1")
 
     def test_files_that_their_author_changed_are_kept_there_and_here(self, hub_here, base, folder):
         publish_folder(folder, REPO)
@@ -244,7 +221,7 @@ class TestDryRun:
         lines = [line for line in capsys.readouterr().out.splitlines() if "not published" not in line]
         listed = {line.split("  ")[-1] for line in lines[:-1]}
         assert cli.main(["publish", str(folder), REPO]) == 0
-        assert files(hub_here) == listed
+        assert hub_here.file_names(REPO) == listed
 
 
 class TestRefusals:
@@ -379,8 +356,8 @@ class TestFaults:
         hub_here.faults = [fault]
         publish_folder(folder, REPO)
         assert hub_here.faults == [], "it did not happen"
-        assert files(hub_here) >= WHOLE
-        assert commits(hub_here) == ["Upload model"]
+        assert hub_here.file_names(REPO) >= WHOLE
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
 
     @pytest.mark.parametrize(
         ("fault", "words"),
@@ -404,18 +381,28 @@ class TestFaults:
     ):
         hub_here.faults = [fault]
         assert cli.main(["publish", str(folder), REPO]) == 1
-        # An upload's progress bar that was cut short may stand before it.
-        lines = [line for line in capsys.readouterr().err.splitlines() if "vita-clip publish:" in line]
+        # On a line of its own: the progress bar of an upload that was cut short is ended first.
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vita-clip publish:")]
         assert len(lines) == 1
         assert any(word in lines[0] for word in words.split("|")), lines[0]
         assert "Traceback" not in lines[0]
         assert "unexpected" not in lines[0]
         if ("model", REPO) in hub_here.repos:
-            assert commits(hub_here) == []
+            assert hub_here.commit_titles(REPO) == []
         hub_here.faults = []
         assert cli.main(["publish", str(folder), REPO]) == 0
-        assert files(hub_here) >= WHOLE
-        assert commits(hub_here) == ["Upload model"]
+        assert hub_here.file_names(REPO) >= WHOLE
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
+
+    @pytest.mark.parametrize("place", [("POST", COMMIT), ("PUT", LFS), ("POST", PREUPLOAD), ("POST", "/create$")])
+    def test_a_hub_that_keeps_silent_is_not_waited_for_for_ever(self, hub_here, base, folder, place, monkeypatch):
+        monkeypatch.setattr("vita_clip_hf.hub.commit.LONGEST_WAIT", 0.4)
+        hub_here.faults = [Fault(*place, seconds=3, times=99)]
+        with pytest.raises(OSError, match=r"user/published on the Hub: .*(timed out|while uploading).*run it again"):
+            publish_folder(folder, REPO)
+        hub_here.faults = []
+        if ("model", REPO) in hub_here.repos:  # a commit that was given up may come about later, and is whole
+            assert hub_here.file_names(REPO) == set() or hub_here.file_names(REPO) >= WHOLE
 
     def test_what_was_stored_before_a_fault_is_not_sent_again(self, hub_here, base, folder):
         hub_here.faults = [Fault("POST", COMMIT, 403, times=1)]
