@@ -45,7 +45,7 @@ def exit_code_of(prog: str, run: Callable[[], int | None]) -> int:
     except BaseException as error:  # extensions in Rust panic past Exception
         code, line = 1, _line_for(error)
         _print_traceback_if_asked()
-    # Here the error is gone, and with it the progress bar that it cut short, which so ends its line before the message.
+    # The error is gone here, and with it the progress bar that it cut short: the bar's line ends before the message.
     gc.collect()
     print(f"{prog}: {line}", file=sys.stderr)
     return code

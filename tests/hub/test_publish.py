@@ -20,6 +20,8 @@ from toy_vita_clip import LABELS, save_toy_clip
 from vita_clip_hf import VitaClipModel, cli
 from vita_clip_hf.hub import Additions, CardDetails, publish_folder
 from vita_clip_hf.hub.staging import FILE_IS_GENERATED, SERVING_FILES
+from vita_clip_hf.models import load_model
+from vita_clip_hf.models.fingerprint import model_fingerprint
 
 pytest_plugins = ["hub_server"]
 
@@ -68,11 +70,13 @@ def content(hub: Hub, name: str) -> str:
     return hub.repository(REPO).files()[name].decode()
 
 
-def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
-    """What `vita-clip evaluate --out` writes, with paths of a machine in it as it has them."""
+def write_report(folder: Path, model: Path, name: str = "zero-shot-toy", dtype: str = "float32") -> Path:
+    """What `vita-clip evaluate --out` writes about a model, with paths of a machine in it as it has them."""
     folder.mkdir(parents=True)
+    fingerprint = model_fingerprint(load_model(model, dtype=getattr(torch, dtype))[0])
     report = {
         "format": 1,
+        "models": {"/home/me/adapter": {"kind": "VitaClipModel", "fingerprint": fingerprint, "dtype": dtype}},
         "protocol": {"name": name},
         "data": {"model": "/home/me/adapter", "sources": [{"path": "/data/my videos/list.csv"}]},
         "command": ["vita-clip", "evaluate", "--root=/data/videos", "/home/me/adapter"],
@@ -96,8 +100,8 @@ def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
 
 class TestContents:
     def test_everything_that_belongs_to_it_is_one_commit_and_valid(self, hub_here, base, folder, tmp_path):
-        write_report(folder / "evaluation" / "toy")
-        write_report(tmp_path / "more", "few-shot-toy")
+        write_report(folder / "evaluation" / "toy", folder)
+        write_report(tmp_path / "more", folder, "few-shot-toy", "bfloat16")
         shutil.copyfile(
             Path(__file__).parents[2] / "docs/motion_shapes/training_curve.png", folder / "training_curve.png"
         )
@@ -122,7 +126,7 @@ class TestContents:
                 assert b"/data" not in found, name
 
     def test_the_card_tells_of_all_of_it(self, hub_here, base, folder, tmp_path):
-        write_report(folder / "evaluation" / "toy")
+        write_report(folder / "evaluation" / "toy", folder)
         video = write_rising_video(tmp_path / "clip.mp4", num_frames=8)
         publish_folder(folder, REPO, CardDetails(license="mit"), additions=Additions(example=video))
         text = content(hub_here, "README.md")
@@ -148,7 +152,7 @@ class TestContents:
             assert words in text, words
 
     def test_reports_keep_everything_but_where_the_files_were(self, hub_here, base, folder):
-        write_report(folder / "evaluation" / "toy")
+        write_report(folder / "evaluation" / "toy", folder)
         publish_folder(folder, REPO)
         report = json.loads(content(hub_here, "evaluation/zero-shot-toy/report.json"))
         assert report["data"] == {"model": "adapter", "sources": [{"path": "list.csv"}]}
@@ -254,13 +258,13 @@ class TestRefusals:
             assert kind in error
             assert secret not in error
 
-    def test_secrets_are_found_in_the_metadata_of_weights_and_in_reports(self, folder, tmp_path):
+    def test_secrets_are_found_in_the_metadata_of_weights_and_in_reports(self, base, folder, tmp_path):
         path = folder / "adapter_model.safetensors"
         save_file(load_file(path), path, {"format": "pt", "note": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz"})
         with pytest.raises(ValueError, match=r"adapter_model\.safetensors, line 1: holds a token of the Hub"):
             publish_folder(folder, REPO)
         save_file(load_file(path), path, {"format": "pt"})
-        (write_report(folder / "evaluation" / "toy") / "report.md").write_text("hf_AbCdEfGhIjKlMnOpQrStUvWxYz")
+        (write_report(folder / "evaluation" / "toy", folder) / "report.md").write_text("hf_AbCdEfGhIjKlMnOpQrStUvWxYz")
         with pytest.raises(ValueError, match=r"report\.md, line 1"):
             publish_folder(folder, REPO)
 
@@ -287,6 +291,11 @@ class TestRefusals:
         [
             (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
             (lambda folder: (folder / "adapter_model.safetensors").unlink(), "has no weights"),
+            (lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'), "of the type 'clip'"),
+            (
+                lambda folder: (folder / "config.json").write_text("{}"),
+                "of the type None; expected one of 'vita_clip'",
+            ),
             (lambda folder: (folder / "trainer_state.json").write_text("{"), "is no state of a trainer"),
             (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "is no JSON"),
             (lambda folder: shutil.rmtree(folder), "no such folder"),
@@ -319,9 +328,22 @@ class TestRefusals:
     def test_reports_that_are_none_are_refused(self, folder, tmp_path):
         with pytest.raises(OSError, match=r"has no report\.json"):
             publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
-        (tmp_path / "report.json").write_text("[]")
-        with pytest.raises(ValueError, match="is no report"):
-            publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
+        for content_ in ("[]", '{"protocol": {"name": "x"}}', '{"protocol": {"name": "x"}, "models": {"m": {}}}'):
+            (tmp_path / "report.json").write_text(content_)
+            with pytest.raises(ValueError, match="is no report"):
+                publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
+
+    def test_a_report_of_another_model_is_refused_and_both_are_named(self, base, folder, tmp_path):
+        report = write_report(tmp_path / "report", folder)
+        model = VitaClipModel.from_pretrained(folder)
+        before = model_fingerprint(load_model(folder)[0])
+        with torch.no_grad():
+            model.logit_scale.add_(1)
+        model.save_pretrained(folder)
+        now = model_fingerprint(load_model(folder)[0])
+        words = f"report: is about /home/me/adapter ({before}, float32), and not about {folder} ({now}, float32)"
+        with pytest.raises(ValueError, match=re.escape(words)):
+            publish_folder(folder, REPO, additions=Additions(reports=[report]))
 
 
 WHOLE = {"config.json", "adapter_model.safetensors", "README.md", "handler.py", "modeling_vita_clip.py"}

@@ -135,6 +135,13 @@ class TestModel:
         assert hub_here.file_names(ADAPTER) >= MODEL_FILES | PROCESSOR_FILES
 
 
+def test_a_huge_configuration_of_a_repository_is_named_and_not_read(hub_here, model, monkeypatch):
+    model.push_to_hub(ADAPTER, processor=toy_processor())
+    monkeypatch.setattr("vita_clip_hf.modeling.configuration_vita_clip.MOST_BYTES_OF_SETTINGS", 100)
+    with pytest.raises(ValueError, match=r"config\.json has [\d,]+ bytes; expected a file of at most 100 bytes"):
+        VitaClipModel.from_pretrained(ADAPTER)
+
+
 class TestLocalBase:
     def test_it_is_refused_before_anything_is_created(self, hub_here, tmp_path):
         model = toy_adapter_on(save_toy_clip(tmp_path / "base"))

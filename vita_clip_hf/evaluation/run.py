@@ -13,8 +13,9 @@ from huggingface_hub.constants import HF_HOME
 from ..data.rows import name_of
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..models import VideoTextModel, fixed_num_frames, load_model
+from ..models.fingerprint import model_fingerprint
 from .encoding import ClipSampling, encode_videos, open_store
-from .features import FeatureStore, model_fingerprint
+from .features import FeatureStore
 from .protocols import Protocol
 
 DEFAULT_CACHE = os.path.join(HF_HOME, "vita-clip-features")

@@ -118,7 +118,7 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
         _stage_serving_files(source, target.folder, config.base_model_name_or_path)
         target.training = _stage_training_log(source, target.folder)
         reports = [Path(report) for report in additions.reports]
-        target.results = stage_reports([*find_reports(source), *reports], target.folder)
+        target.results = stage_reports([*find_reports(source), *reports], source, target.folder)
         if additions.example is not None:
             target.example = stage_example(additions.example, source, target.folder)
         yield target
