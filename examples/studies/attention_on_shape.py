@@ -81,12 +81,12 @@ def focus_on_shape(model: VitaClipForVideoClassification, clip: torch.Tensor, sp
     looks = {CLASS: maps.of_patches(maps.class_token), ROLLOUT: maps.rollout}
     if maps.summary_token is not None:
         looks[SUMMARY] = maps.of_patches(maps.summary_token)
-    shares = {name: _share(look, covered) / covered.mean() for name, look in looks.items()}
+    shares = {name: share_on(look, covered) / covered.mean() for name, look in looks.items()}
     patches = maps.shares(maps.class_token)[PATCHES]
     return {name: value.numpy() for name, value in {**shares, "area": covered.mean(), "patches": patches}.items()}
 
 
-def _share(look: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
+def share_on(look: torch.Tensor, covered: torch.Tensor) -> torch.Tensor:
     """Of attention `(..., T, rows, columns)` the share on what is covered, `(...)`: mean over frames."""
     look = look / look.sum(dim=(-2, -1), keepdim=True)
     return (look * covered).sum(dim=(-2, -1)).mean(dim=-1)
@@ -160,7 +160,7 @@ def draw_layers(runs: Runs, path: Path) -> None:
     axis.set_xticks(list(places))
     axis.set_ylabel("attention on the shape / its area")
     axis.set_ylim(bottom=0)
-    axis.set_title("How much more a token looks at the moving shape than at the rest", fontsize=10, color=INK)
+    axis.set_title("Attention on the moving shape, in multiples of its share of the picture", fontsize=10, color=INK)
     axis.legend(frameon=False, fontsize=8)
     open_frame(axis)
     save(figure, path)

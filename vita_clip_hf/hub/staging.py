@@ -101,6 +101,7 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
     source, additions = Path(source), additions or Additions()
     if not (source / CONFIG_FILE).is_file():
         raise OSError(f"{source}: has no config.json; expected a folder that a model was saved into.")
+    read_config(source)  # whose errors name this folder, and not the temporary one
     if additions.base is None and additions.base_revision is None:
         config_fields: dict[str, Any] = {}
     else:
