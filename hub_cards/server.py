@@ -266,7 +266,10 @@ def main() -> None:
     parser.add_argument("--receive-seconds", type=float, default=60, help="for a request to arrive")
     parser.add_argument("--answer-seconds", type=float, default=120, help="for its answer, waiting included")
     options = parser.parse_args()
-    handler = EndpointHandler(options.model)
+    try:
+        handler = EndpointHandler(options.model)
+    except (OSError, ValueError, KeyError) as error:  # the last is of a folder whose model knows no such task
+        sys.exit(f"server.py: {options.model} cannot be served: {' '.join(str(error).split())}")
     server = VideoServer(
         handler,
         (options.host, options.port),

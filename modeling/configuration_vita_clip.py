@@ -64,8 +64,8 @@ def errors_naming(source: str | os.PathLike) -> Iterator[None]:
 
 def check_small_files(name_or_path: str | os.PathLike) -> None:
     """
-    Checks the files of a folder that are read whole: settings, and the words of a tokenizer. Of a Hub repository none
-    is looked at.
+    Checks the files of a folder that are read whole: settings, and the words of a tokenizer. Of a Hub id none is
+    looked at.
 
     Raises:
         OSError: one is a link that leads nowhere.
@@ -103,6 +103,7 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
     path = find_file(name_or_path, CONFIG_NAME, hub)
     if path is None:
         raise OSError(f"{name_or_path} has no {CONFIG_NAME}, and is no model.")
+    check_small_files(os.path.dirname(path))  # what the cache holds of a Hub repository
     with errors_naming(path):
         fields = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
         if not isinstance(fields, dict):

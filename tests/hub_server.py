@@ -8,7 +8,7 @@ token: here `localhost` beside `127.0.0.1`. Not spoken: Xet (clients get `HF_HUB
 discussions, gated repositories, `.gitignore` on the server's side.
 
 A test module asks for the fixture with `pytest_plugins = ["hub_server"]` and takes `hub` (PYTEST_DONT_REWRITE: the
-module is imported by then, and its one assert has a message of its own):
+module is imported by then, and its one assert has a message of its own), or `hub_here` for what runs in this process:
 
     hub.run_client('from huggingface_hub import whoami; print(whoami()["name"])').stdout
     hub.api().upload_folder(repo_id="user/model", folder_path=folder)
@@ -20,9 +20,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,6 +48,14 @@ class Hub(HubApi):
     def repository(self, repo_id: str, repo_type: str = "model") -> Repository:
         """A repository, to look into."""
         return self.repos[repo_type, repo_id]
+
+    def file_names(self, repo_id: str, revision: str = "main") -> set[str]:
+        """What a repository holds, but for the file that every new one has."""
+        return set(self.repository(repo_id).files(revision)) - {".gitattributes"}
+
+    def commit_titles(self, repo_id: str) -> list[str]:
+        """Of a repository, the newest first, but for the commit that made it."""
+        return [commit.title for commit in self.repository(repo_id).history() if commit.title != "initial commit"]
 
     def api(self, token: str | bool = TOKEN) -> Any:
         """The real client in this process, pointed here; `token=False` is a stranger."""
@@ -165,3 +175,22 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def hub_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The Hub, for every client of this process, none of which makes a pause before another attempt."""
+    from vita_clip_hf.hub import commit
+
+    for module in ("constants", "hf_api"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.ENDPOINT", hub.endpoint, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.home / "hub"))
+    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    # Not `time.sleep` itself: the Hub's own slowness is to last.
+    hasty = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr("huggingface_hub.utils._http.time", hasty)
+    monkeypatch.setattr(commit, "PAUSES", (0.01, 0.01))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return hub

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import VideoClassificationInput, VideoClassificationOutputElement
 from toy_checkpoint import save_toy_checkpoint
 
 CARDS = Path(__file__).resolve().parents[1] / "hub_cards"
@@ -69,15 +70,28 @@ def ask_json(url: str, inputs: Any, timeout: float = 60, **parameters: Any) -> t
     return ask(url, json.dumps({"inputs": inputs, "parameters": parameters}).encode(), timeout=timeout)
 
 
+# The Hub's JSON schemas of `video-classification` (huggingface.js, packages/tasks/src/tasks/video-classification/spec)
+# written down: names, and what JSON may hold there. `inputs` may be anything.
+REQUIRED_OUTPUT = {"label": (str,), "score": (int, float)}
+OPTIONAL_PARAMETERS = {
+    "num_frames": (int,),
+    "frame_sampling_rate": (int,),
+    "top_k": (int,),
+    "function_to_apply": (str,),
+}
+FUNCTIONS_TO_APPLY = ("sigmoid", "softmax", "none")
+
+
 def assert_is_hub_output(answer: Any) -> None:
-    """The Hub's `video-classification` output: an array of objects with a text `label` and a number `score`."""
+    """The Hub's output: an array of objects, which may have further fields; and its client reads it."""
     assert isinstance(answer, list)
     assert answer
     for entry in answer:
         assert isinstance(entry, dict)
-        assert isinstance(entry["label"], str)
-        assert isinstance(entry["score"], (int, float))
-        assert not isinstance(entry["score"], bool)
+        for name, types in REQUIRED_OUTPUT.items():
+            assert type(entry[name]) in types
+    read = VideoClassificationOutputElement.parse_obj_as_list(answer)
+    assert [(each.label, each.score) for each in read] == [(entry["label"], entry["score"]) for entry in answer]
 
 
 def assert_is_hub_input(request: Any) -> None:
@@ -86,9 +100,10 @@ def assert_is_hub_input(request: Any) -> None:
     assert "inputs" in request
     parameters = request.get("parameters", {})
     assert isinstance(parameters, dict)
-    for name in ("num_frames", "frame_sampling_rate", "top_k"):
-        assert type(parameters.get(name, 1)) is int
-    assert parameters.get("function_to_apply", "softmax") in ("softmax", "sigmoid", "none")
+    for name, types in OPTIONAL_PARAMETERS.items():
+        assert name not in parameters or type(parameters[name]) in types
+    assert parameters.get("function_to_apply", "none") in FUNCTIONS_TO_APPLY
+    VideoClassificationInput.parse_obj_as_instance(request)
 
 
 def assert_is_error(answer: tuple[int, Any], *statuses: int) -> str:

@@ -1,6 +1,7 @@
 """What a command line tells its caller: an exit code, and one line instead of a traceback."""
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -34,22 +35,25 @@ def exit_code_of(prog: str, run: Callable[[], int | None]) -> int:
     except SystemExit:
         raise
     except KeyboardInterrupt:
-        _report(f"{prog}: interrupted")
-        return 130
+        code, line = 130, "interrupted"
+        _print_traceback_if_asked()
     except BrokenPipeError:
         # Whoever read the output has closed it, as `head` does. At exit Python flushes once more, and would complain.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:  # extensions in Rust panic past Exception
-        _report(f"{prog}: {_line_for(error)}")
-        return 1
+        code, line = 1, _line_for(error)
+        _print_traceback_if_asked()
+    # The error is gone here, and with it the progress bar that it cut short: the bar's line ends before the message.
+    gc.collect()
+    print(f"{prog}: {line}", file=sys.stderr)
+    return code
 
 
-def _report(line: str) -> None:
+def _print_traceback_if_asked() -> None:
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         traceback.print_exc()
-    print(line, file=sys.stderr)
 
 
 def _line_for(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from vita_clip_hf.demo.motion_shapes import (
     draw_spec,
     encode,
     render,
+    shape_masks,
     write_split,
 )
 from vita_clip_hf.demo.shapes import SHAPES, paint_shape
@@ -156,6 +157,17 @@ def test_rendering_is_deterministic_and_of_the_asked_size():
     assert frames.shape == (5, 32, 32, 3)
     assert frames.dtype == np.uint8
     np.testing.assert_array_equal(frames, render(spec, num_frames=5, size=32))
+
+
+@pytest.mark.parametrize("motion", ["circling clockwise", "appearing", "growing"])
+def test_masks_are_where_the_colour_of_the_moving_shape_is_seen(motion):
+    spec = replace(draw(motion, 4), grain=0.0)
+    black, white = (render(replace(spec, rgb=(grey,) * 3), 6, 32) for grey in (0.0, 1.0))
+    seen = (white.astype(np.float32) - black)[..., 0] / 255
+    masks = shape_masks(spec, 6, 32)
+    assert masks.shape == (6, 32, 32)
+    assert masks.max() > 0.8
+    np.testing.assert_allclose(masks, seen, atol=1 / 255)
 
 
 def test_one_frame_is_a_clip():

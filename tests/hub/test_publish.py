@@ -19,27 +19,14 @@ from toy_checkpoint import WITHOUT_PACKAGE, toy_adapter_on, toy_processor, write
 from toy_vita_clip import LABELS, save_toy_clip
 
 from vita_clip_hf import VitaClipModel, cli
-from vita_clip_hf.hub import Additions, CardDetails, commit, publish_folder
+from vita_clip_hf.hub import Additions, CardDetails, publish_folder
 from vita_clip_hf.hub.staging import FILE_IS_GENERATED, SERVING_FILES
+from vita_clip_hf.models import load_model
+from vita_clip_hf.models.fingerprint import model_fingerprint
 
 pytest_plugins = ["hub_server"]
 
 BASE, REPO = "user/toy-clip", "user/published"
-
-
-@pytest.fixture
-def hub_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The Hub, for every client of this process, which makes no pause before another attempt."""
-    for module in ("constants", "hf_api"):
-        monkeypatch.setattr(f"huggingface_hub.{module}.ENDPOINT", hub.endpoint, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.home / "hub"))
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(commit, "PAUSES", (0.01, 0.01))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return hub
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +67,17 @@ def base(hub_here, base_folder) -> str:
     return hub_here.api().upload_folder(repo_id=BASE, folder_path=base_folder).oid
 
 
-def files(hub: Hub, revision: str = "main") -> set[str]:
-    return set(hub.repository(REPO).files(revision)) - {".gitattributes"}
-
-
 def content(hub: Hub, name: str) -> str:
     return hub.repository(REPO).files()[name].decode()
 
 
-def commits(hub: Hub) -> list[str]:
-    return [entry.title for entry in hub.repository(REPO).history() if entry.title != "initial commit"]
-
-
-def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
-    """What `vita-clip evaluate --out` writes, with paths of a machine in it as it has them."""
+def write_report(folder: Path, model: Path, name: str = "zero-shot-toy", dtype: str = "float32") -> Path:
+    """What `vita-clip evaluate --out` writes about a model, with paths of a machine in it as it has them."""
     folder.mkdir(parents=True)
+    fingerprint = model_fingerprint(load_model(model, dtype=getattr(torch, dtype))[0])
     report = {
         "format": 1,
+        "models": {"/home/me/adapter": {"kind": "VitaClipModel", "fingerprint": fingerprint, "dtype": dtype}},
         "protocol": {"name": name},
         "data": {"model": "/home/me/adapter", "sources": [{"path": "/data/my videos/list.csv"}]},
         "command": ["vita-clip", "evaluate", "--root=/data/videos", "/home/me/adapter"],
@@ -120,16 +101,16 @@ def write_report(folder: Path, name: str = "zero-shot-toy") -> Path:
 
 class TestContents:
     def test_everything_that_belongs_to_it_is_one_commit_and_valid(self, hub_here, base, folder, tmp_path):
-        write_report(folder / "evaluation" / "toy")
-        write_report(tmp_path / "more", "few-shot-toy")
+        write_report(folder / "evaluation" / "toy", folder)
+        write_report(tmp_path / "more", folder, "few-shot-toy", "bfloat16")
         shutil.copyfile(
             Path(__file__).parents[2] / "docs/motion_shapes/training_curve.png", folder / "training_curve.png"
         )
         video = write_rising_video(tmp_path / "clip.MP4", num_frames=8)
         arguments = ["--license", "mit", "--language", "en", "--dataset", "user/clips", "--example", str(video)]
         assert cli.main(["publish", str(folder), REPO, *arguments, "--report", str(tmp_path / "more")]) == 0
-        assert commits(hub_here) == ["Upload model"]
-        names = files(hub_here)
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
+        names = hub_here.file_names(REPO)
         reports = {
             f"evaluation/{name}/{part}"
             for name in ("zero-shot-toy", "few-shot-toy")
@@ -146,7 +127,7 @@ class TestContents:
                 assert b"/data" not in found, name
 
     def test_the_card_tells_of_all_of_it(self, hub_here, base, folder, tmp_path):
-        write_report(folder / "evaluation" / "toy")
+        write_report(folder / "evaluation" / "toy", folder)
         video = write_rising_video(tmp_path / "clip.mp4", num_frames=8)
         publish_folder(folder, REPO, CardDetails(license="mit"), additions=Additions(example=video))
         text = content(hub_here, "README.md")
@@ -172,7 +153,7 @@ class TestContents:
             assert words in text, words
 
     def test_reports_keep_everything_but_where_the_files_were(self, hub_here, base, folder):
-        write_report(folder / "evaluation" / "toy")
+        write_report(folder / "evaluation" / "toy", folder)
         publish_folder(folder, REPO)
         report = json.loads(content(hub_here, "evaluation/zero-shot-toy/report.json"))
         assert report["data"] == {"model": "adapter", "sources": [{"path": "list.csv"}]}
@@ -252,8 +233,8 @@ class TestContents:
         assert cli.main(["publish", str(folder), REPO, "--private", "--create-pr", "--message", "Mine"]) == 0
         assert "/discussions/1" in capsys.readouterr().out
         assert hub_here.api().model_info(REPO).private
-        assert files(hub_here) == set()
-        assert "adapter_model.safetensors" in files(hub_here, "refs/pr/1")
+        assert hub_here.file_names(REPO) == set()
+        assert "adapter_model.safetensors" in hub_here.file_names(REPO, "refs/pr/1")
 
     def test_files_that_their_author_changed_are_kept_there_and_here(self, hub_here, base, folder):
         publish_folder(folder, REPO)
@@ -291,7 +272,7 @@ class TestDryRun:
         lines = [line for line in capsys.readouterr().out.splitlines() if "not published" not in line]
         listed = {line.split("  ")[-1] for line in lines[:-1]}
         assert cli.main(["publish", str(folder), REPO]) == 0
-        assert files(hub_here) == listed
+        assert hub_here.file_names(REPO) == listed
 
 
 class TestRefusals:
@@ -324,13 +305,14 @@ class TestRefusals:
             assert kind in error
             assert secret not in error
 
-    def test_secrets_are_found_in_the_metadata_of_weights_and_in_reports(self, folder, tmp_path):
+    def test_secrets_are_found_in_the_metadata_of_weights_and_in_reports(self, base, folder, tmp_path):
         path = folder / "adapter_model.safetensors"
+        whole = path.read_bytes()
         save_file(load_file(path), path, {"format": "pt", "note": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz"})
         with pytest.raises(ValueError, match=r"adapter_model\.safetensors, line 1: holds a token of the Hub"):
             publish_folder(folder, REPO)
-        save_file(load_file(path), path, {"format": "pt"})
-        (write_report(folder / "evaluation" / "toy") / "report.md").write_text("hf_AbCdEfGhIjKlMnOpQrStUvWxYz")
+        path.write_bytes(whole)
+        (write_report(folder / "evaluation" / "toy", folder) / "report.md").write_text("hf_AbCdEfGhIjKlMnOpQrStUvWxYz")
         with pytest.raises(ValueError, match=r"report\.md, line 1"):
             publish_folder(folder, REPO)
 
@@ -357,6 +339,11 @@ class TestRefusals:
         [
             (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
             (lambda folder: (folder / "adapter_model.safetensors").unlink(), "has no weights"),
+            (lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'), "of the type 'clip'"),
+            (
+                lambda folder: (folder / "config.json").write_text("{}"),
+                "of the type None; expected one of 'vita_clip'",
+            ),
             (lambda folder: (folder / "trainer_state.json").write_text("{"), "is no state of a trainer"),
             (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "is no JSON"),
             (lambda folder: shutil.rmtree(folder), "no such folder"),
@@ -389,9 +376,22 @@ class TestRefusals:
     def test_reports_that_are_none_are_refused(self, folder, tmp_path):
         with pytest.raises(OSError, match=r"has no report\.json"):
             publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
-        (tmp_path / "report.json").write_text("[]")
-        with pytest.raises(ValueError, match="is no report"):
-            publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
+        for content_ in ("[]", '{"protocol": {"name": "x"}}', '{"protocol": {"name": "x"}, "models": {"m": {}}}'):
+            (tmp_path / "report.json").write_text(content_)
+            with pytest.raises(ValueError, match="is no report"):
+                publish_folder(folder, REPO, additions=Additions(reports=[tmp_path]))
+
+    def test_a_report_of_another_model_is_refused_and_both_are_named(self, base, folder, tmp_path):
+        report = write_report(tmp_path / "report", folder)
+        model = VitaClipModel.from_pretrained(folder)
+        before = model_fingerprint(load_model(folder)[0])
+        with torch.no_grad():
+            model.logit_scale.add_(1)
+        model.save_pretrained(folder)
+        now = model_fingerprint(load_model(folder)[0])
+        words = f"report: is about /home/me/adapter ({before}, float32), and not about {folder} ({now}, float32)"
+        with pytest.raises(ValueError, match=re.escape(words)):
+            publish_folder(folder, REPO, additions=Additions(reports=[report]))
 
 
 WHOLE = {"config.json", "adapter_model.safetensors", "README.md", "handler.py", "modeling_vita_clip.py"}
@@ -426,8 +426,8 @@ class TestFaults:
         hub_here.faults = [fault]
         publish_folder(folder, REPO)
         assert hub_here.faults == [], "it did not happen"
-        assert files(hub_here) >= WHOLE
-        assert commits(hub_here) == ["Upload model"]
+        assert hub_here.file_names(REPO) >= WHOLE
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
 
     @pytest.mark.parametrize(
         ("fault", "words"),
@@ -451,18 +451,28 @@ class TestFaults:
     ):
         hub_here.faults = [fault]
         assert cli.main(["publish", str(folder), REPO]) == 1
-        # An upload's progress bar that was cut short may stand before it.
-        lines = [line for line in capsys.readouterr().err.splitlines() if "vita-clip publish:" in line]
+        # On a line of its own: the progress bar of an upload that was cut short is ended first.
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vita-clip publish:")]
         assert len(lines) == 1
         assert any(word in lines[0] for word in words.split("|")), lines[0]
         assert "Traceback" not in lines[0]
         assert "unexpected" not in lines[0]
         if ("model", REPO) in hub_here.repos:
-            assert commits(hub_here) == []
+            assert hub_here.commit_titles(REPO) == []
         hub_here.faults = []
         assert cli.main(["publish", str(folder), REPO]) == 0
-        assert files(hub_here) >= WHOLE
-        assert commits(hub_here) == ["Upload model"]
+        assert hub_here.file_names(REPO) >= WHOLE
+        assert hub_here.commit_titles(REPO) == ["Upload model"]
+
+    @pytest.mark.parametrize("place", [("POST", COMMIT), ("PUT", LFS), ("POST", PREUPLOAD), ("POST", "/create$")])
+    def test_a_hub_that_keeps_silent_is_not_waited_for_for_ever(self, hub_here, base, folder, place, monkeypatch):
+        monkeypatch.setattr("vita_clip_hf.hub.commit.LONGEST_WAIT", 0.4)
+        hub_here.faults = [Fault(*place, seconds=3, times=99)]
+        with pytest.raises(OSError, match=r"user/published on the Hub: .*(timed out|while uploading).*run it again"):
+            publish_folder(folder, REPO)
+        hub_here.faults = []
+        if ("model", REPO) in hub_here.repos:  # a commit that was given up may come about later, and is whole
+            assert hub_here.file_names(REPO) == set() or hub_here.file_names(REPO) >= WHOLE
 
     def test_what_was_stored_before_a_fault_is_not_sent_again(self, hub_here, base, folder):
         hub_here.faults = [Fault("POST", COMMIT, 403, times=1)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import TOKEN, Hub
+from hub_server import Hub
 from huggingface_hub import CommitInfo, CommitOperationAdd, ModelCard
 from safetensors.torch import load
 from tolerance import TOLERANCE, assert_stored_equal
@@ -27,19 +27,6 @@ SERVING_FILES = {"handler.py", "server.py", "requirements.txt", "Dockerfile"}
 
 
 @pytest.fixture
-def hub_here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The Hub, for every client of this process: endpoint and token are what it finds in its environment."""
-    for module in ("constants", "hf_api"):
-        monkeypatch.setattr(f"huggingface_hub.{module}.ENDPOINT", hub.endpoint, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.home / "hub"))
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return hub
-
-
-@pytest.fixture
 def model(hub_here: Hub, tmp_path: Path) -> VitaClipModel:
     """An adapter whose base is on the Hub."""
     base = save_toy_clip(tmp_path / "base")
@@ -48,14 +35,6 @@ def model(hub_here: Hub, tmp_path: Path) -> VitaClipModel:
     model = toy_adapter_on(base)
     model.config.base_model_name_or_path = BASE
     return model
-
-
-def commits(hub: Hub, repo_id: str = ADAPTER) -> list[str]:
-    return [commit.title for commit in hub.repository(repo_id).history() if commit.title != "initial commit"]
-
-
-def files(hub: Hub, repo_id: str = ADAPTER, revision: str = "main") -> set[str]:
-    return set(hub.repository(repo_id).files(revision)) - {".gitattributes"}
 
 
 def code_files() -> set[str]:
@@ -68,8 +47,8 @@ class TestModel:
     def test_everything_arrives_in_one_commit(self, hub_here, model):
         info = model.push_to_hub(ADAPTER, processor=toy_processor())
         assert isinstance(info, CommitInfo)
-        assert commits(hub_here) == ["Upload model"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
+        assert hub_here.commit_titles(ADAPTER) == ["Upload model"]
+        assert hub_here.file_names(ADAPTER) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
 
     def test_the_card_is_the_rendered_one_and_validates(self, hub_here, model):
         publish(model, ADAPTER, toy_processor(), CardDetails(license="mit", datasets=["user/data"]))
@@ -90,7 +69,7 @@ class TestModel:
         second = model.push_to_hub(ADAPTER, commit_message="On a branch", revision="warmer")
         model.logit_scale.data.add_(0.1)
         proposal = model.push_to_hub(ADAPTER, commit_message="Proposal", create_pr=True)
-        assert commits(hub_here) == ["First"]
+        assert hub_here.commit_titles(ADAPTER) == ["First"]
         assert hub_here.api().model_info(ADAPTER).private
         assert hub_here.api().model_info(ADAPTER).sha == first.oid
         assert hub_here.api().model_info(ADAPTER, revision="warmer").sha == second.oid
@@ -132,9 +111,9 @@ class TestModel:
     def test_a_full_checkpoint_replaces_an_adapter_in_the_same_commit(self, hub_here, model):
         model.push_to_hub(ADAPTER, processor=toy_processor())
         model.push_to_hub(ADAPTER, processor=toy_processor(), adapter_only=False, commit_message="Whole")
-        assert commits(hub_here) == ["Whole", "Upload model"]
-        assert "model.safetensors" in files(hub_here)
-        assert "adapter_model.safetensors" not in files(hub_here)
+        assert hub_here.commit_titles(ADAPTER) == ["Whole", "Upload model"]
+        assert "model.safetensors" in hub_here.file_names(ADAPTER)
+        assert "adapter_model.safetensors" not in hub_here.file_names(ADAPTER)
         card = ModelCard(hub_here.repository(ADAPTER).files()["README.md"].decode())
         assert "A full checkpoint" in card.text
 
@@ -152,8 +131,15 @@ class TestModel:
 
     def test_save_pretrained_can_push_too(self, hub_here, model, tmp_path):
         model.save_pretrained(tmp_path / "toy-adapter", push_to_hub=True, processor=toy_processor())
-        assert commits(hub_here) == ["Upload model"]
-        assert files(hub_here) >= MODEL_FILES | PROCESSOR_FILES
+        assert hub_here.commit_titles(ADAPTER) == ["Upload model"]
+        assert hub_here.file_names(ADAPTER) >= MODEL_FILES | PROCESSOR_FILES
+
+
+def test_a_huge_configuration_of_a_repository_is_named_and_not_read(hub_here, model, monkeypatch):
+    model.push_to_hub(ADAPTER, processor=toy_processor())
+    monkeypatch.setattr("vita_clip_hf.modeling.configuration_vita_clip.MOST_BYTES_OF_SETTINGS", 100)
+    with pytest.raises(ValueError, match=r"config\.json has [\d,]+ bytes; expected a file of at most 100 bytes"):
+        VitaClipModel.from_pretrained(ADAPTER)
 
 
 class TestLocalBase:
@@ -176,7 +162,7 @@ class TestLocalBase:
         model = toy_adapter_on(save_toy_clip(tmp_path / "base"))
         model.config.base_model_name_or_path = "package://vita_clip_hf.demo/tiny_clip"
         model.push_to_hub(ADAPTER, processor=toy_processor())
-        assert files(hub_here) >= MODEL_FILES
+        assert hub_here.file_names(ADAPTER) >= MODEL_FILES
 
 
 class TestFolderProcessorAndTrainer:
@@ -189,8 +175,8 @@ class TestFolderProcessorAndTrainer:
         (folder / "checkpoint-1").mkdir()
         (folder / "checkpoint-1" / "config.json").write_text("{}")
         publish_folder(folder, ADAPTER, CardDetails(license="mit"))
-        assert commits(hub_here) == ["Upload model"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
+        assert hub_here.commit_titles(ADAPTER) == ["Upload model"]
+        assert hub_here.file_names(ADAPTER) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
 
     def test_a_folder_without_a_checkpoint_is_an_error(self, hub_here, tmp_path):
         with pytest.raises(OSError, match=r"has no config\.json"):
@@ -202,7 +188,7 @@ class TestFolderProcessorAndTrainer:
         processor = toy_processor()
         processor.video_processor.num_frames = 7
         processor.push_to_hub(ADAPTER)
-        assert commits(hub_here) == ["Upload processor", "Upload model"]
+        assert hub_here.commit_titles(ADAPTER) == ["Upload processor", "Upload model"]
         after = hub_here.repository(ADAPTER).files()
         assert {name for name in after if after[name] != before.get(name)} == {"processor_config.json"}
 
@@ -228,8 +214,8 @@ class TestFolderProcessorAndTrainer:
         trainer.train()
         info = trainer.push_to_hub(license="mit")
         assert info.oid == hub_here.api().model_info(ADAPTER).sha
-        assert commits(hub_here) == ["End of training"]
-        assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
+        assert hub_here.commit_titles(ADAPTER) == ["End of training"]
+        assert hub_here.file_names(ADAPTER) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code_files()
         card = hub_here.repository(ADAPTER).files()["README.md"].decode()
         assert "| steps | 2 |" in card
         assert "license: mit" in card
@@ -285,7 +271,7 @@ def test_published_models_load_by_id_by_revision_offline_and_can_be_pushed_on(hu
     assert {entry["label"] for entry in result["own"]} == set(LABELS)
 
     # Pushed on from there, by transformers' own push_to_hub: the card is transformers', and all else is whole.
-    assert files(hub_here, "user/again") == files(hub_here) - SERVING_FILES
+    assert hub_here.file_names("user/again") == hub_here.file_names(ADAPTER) - SERVING_FILES
     before, after = (hub_here.repository(name).files() for name in (ADAPTER, "user/again"))
     assert [name for name in code_files() if after[name] != before[name]] == []
     weights, expected = (load(content["adapter_model.safetensors"]) for content in (after, before))
@@ -308,7 +294,7 @@ def test_an_efficient_prompt_is_published_and_loads_as_an_adapter(hub_here, tmp_
     model = EfficientPromptModel.from_pretrained(BASE, id2label={0: "swim", 1: "tai chi"}, **fields).eval()
     publish(model, ADAPTER, toy_processor(), CardDetails(license="mit"))
     code = code_files() | {"configuration_efficient_prompt.py", "modeling_efficient_prompt.py"}
-    assert files(hub_here) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code
+    assert hub_here.file_names(ADAPTER) == MODEL_FILES | PROCESSOR_FILES | SERVING_FILES | code
     card = ModelCard(hub_here.repository(ADAPTER).files()["README.md"].decode())
     card.validate()
     assert (card.data.base_model, card.data.base_model_relation) == (BASE, "adapter")

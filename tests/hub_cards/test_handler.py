@@ -1,14 +1,24 @@
 """`handler.py` of a published folder: the Hub's requests in, the Hub's answers out, nothing without a limit."""
 
 import base64
+import dataclasses
 import importlib.util
 import json
 import shutil
 import sys
 
 import pytest
+from huggingface_hub import VideoClassificationInput, VideoClassificationOutputElement, VideoClassificationParameters
 from safetensors.torch import load_file, save_file
-from served_checkpoint import CARDS, HIDE_PACKAGE, assert_is_hub_input, assert_is_hub_output, save_served_checkpoint
+from served_checkpoint import (
+    CARDS,
+    HIDE_PACKAGE,
+    OPTIONAL_PARAMETERS,
+    REQUIRED_OUTPUT,
+    assert_is_hub_input,
+    assert_is_hub_output,
+    save_served_checkpoint,
+)
 from toy_checkpoint import run_without_package, write_rising_video
 from toy_vita_clip import LABELS
 from transformers import pipeline
@@ -66,6 +76,15 @@ def refusal(handler, inputs="AAAA", status=400, **parameters) -> str:
     assert error.value.status == status
     assert error.value.body == {"error": str(error.value), "status": status}
     return str(error.value)
+
+
+def test_the_form_is_that_of_the_hubs_client_which_is_generated_from_the_schemas():
+    def forms(kind):
+        return {field.name: field.type for field in dataclasses.fields(kind)}
+
+    assert forms(VideoClassificationOutputElement).keys() == REQUIRED_OUTPUT.keys()
+    assert forms(VideoClassificationInput).keys() == {"inputs", "parameters"}
+    assert forms(VideoClassificationParameters).keys() == OPTIONAL_PARAMETERS.keys() <= handler_file.PARAMETERS.keys()
 
 
 class TestAnswers:

@@ -2,8 +2,12 @@
 
 import base64
 import json
+import os
 import random
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +23,7 @@ from served_checkpoint import (
     serving,
 )
 from toy_checkpoint import write_rising_video
-from toy_vita_clip import LABELS
+from toy_vita_clip import LABELS, save_toy_clip
 
 from benchmarks.serving import main
 
@@ -79,6 +83,17 @@ class TestAnswers:
             assert (status, other[0]["label"]) == (200, answer[0]["label"])
             assert other[0]["score"] == pytest.approx(answer[0]["score"], abs=1e-5)
 
+    def test_the_sampling_rate_of_a_query_and_of_json_chooses_frames(self, url, video):
+        text = base64.b64encode(video).decode()
+        scores = []
+        for rate in (1, 5):
+            status, answer = ask(f"{url}/?num_frames=3&frame_sampling_rate={rate}", video, kind="video/mp4")
+            assert status == 200
+            _, other = ask_json(url, text, num_frames=3, frame_sampling_rate=rate)
+            scores.append({entry["label"]: entry["score"] for entry in answer})
+            assert {entry["label"]: entry["score"] for entry in other} == pytest.approx(scores[-1], abs=1e-5)
+        assert scores[0] != pytest.approx(scores[1], abs=1e-5)
+
     def test_without_parameters_it_names_the_models_own_classes(self, url, video):
         status, answer = ask(url, video, kind="video/mp4")
         assert (status, {entry["label"] for entry in answer}) == (200, set(LABELS))
@@ -87,6 +102,26 @@ class TestAnswers:
         status, answer = ask(f"{url}/?window_seconds=1&top_k=1", video, kind="video/mp4")
         assert status == 200
         assert [(entry["start"], entry["end"]) for entry in answer] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a CLIP", "an adapter without its base"])
+def test_a_folder_that_cannot_be_served_is_one_line(kind, folder, tmp_path):
+    if kind == "a CLIP":
+        save_toy_clip(tmp_path / "model")
+    elif kind == "an adapter without its base":
+        shutil.copytree(folder, tmp_path / "model")
+        config = json.loads((folder / "config.json").read_text()) | {"base_model_name_or_path": str(tmp_path / "gone")}
+        (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    ended = subprocess.run(
+        [sys.executable, "server.py", "--port", "0", "--model", str(tmp_path / "model")],
+        cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith(f"server.py: {tmp_path / 'model'} cannot be served: ")
 
 
 class TestRefusals:

@@ -450,6 +450,11 @@ class TestTransformers:
         assert close_to(made(str(video)), classifier(video))
         assert len(made([str(video), str(video)], top_k=2)) == 2
 
+    def test_transformers_own_pipeline_drops_the_sampling_rate_which_ours_honours(self, folder, classifier, video):
+        made = pipeline("video-classification", model=str(folder))
+        assert close_to(made(str(video), frame_sampling_rate=5), made(str(video)))  # as docs/publish.md says
+        assert not close_to(classifier(video, frame_sampling_rate=5), classifier(video))
+
     def test_saved_pipelines_load_again(self, classifier, video, tmp_path):
         classifier.save_pretrained(tmp_path / "saved")
         saved = json.loads((tmp_path / "saved" / "config.json").read_text())["custom_pipelines"]

@@ -23,6 +23,11 @@ def test_an_adapter_is_vita_clip(tmp_path):
     assert fixed_num_frames(model) is None
 
 
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="The device 'cuda:99' cannot be used here"):
+        load_model(save_toy_checkpoint(tmp_path), device="cuda:99")
+
+
 def test_a_full_checkpoint_is_vita_clip(tmp_path):
     model, _ = load_model(save_toy_checkpoint(tmp_path))
     model.model.save_pretrained(tmp_path / "full", adapter_only=False)

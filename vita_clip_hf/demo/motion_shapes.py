@@ -56,6 +56,7 @@ __all__ = [
     "draw_spec",
     "encode",
     "render",
+    "shape_masks",
     "write_split",
 ]
 
@@ -80,8 +81,7 @@ def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
         raise ValueError(
             f"a clip needs at least 1 frame of at least 1 pixel, not num_frames={num_frames}, size={size}"
         )
-    rng = np.random.default_rng(spec.noise_seed)
-    shake_x, shake_y = rng.uniform(-spec.shake, spec.shake, (2, num_frames))
+    rng, (shake_x, shake_y) = _start_noise(spec, num_frames)
     frames = paint_background(spec.background, shake_x, shake_y, size)
     for still in spec.distractors:
         paint_shape(
@@ -94,10 +94,35 @@ def render(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
             still.tilt,
             still.opacity,
         )
-    x, y, radius, opacity = spec.path.at(np.linspace(0, 1, num_frames))
-    paint_shape(frames, spec.shape, spec.rgb, x + shake_x, y + shake_y, radius, spec.tilt, opacity)
+    _paint_mover(frames, spec, spec.rgb, shake_x, shake_y)
     grain = spec.grain * rng.standard_normal(frames.shape[:3], np.float32)
     return to_bytes(frames, grain)
+
+
+def shape_masks(spec: ClipSpec, num_frames: int = 16, size: int = 64) -> np.ndarray:
+    """
+    Where the moving shape is in the frames of [`render`] with the same arguments.
+
+    Returns:
+        `(num_frames, size, size)` float32, from 0 to the shape's opacity.
+    """
+    _, (shake_x, shake_y) = _start_noise(spec, num_frames)
+    pictures = np.zeros((num_frames, size, size, 3), np.float32)
+    _paint_mover(pictures, spec, (1.0, 1.0, 1.0), shake_x, shake_y)
+    return pictures[..., 0]
+
+
+def _start_noise(spec: ClipSpec, num_frames: int) -> tuple[np.random.Generator, np.ndarray]:
+    """The clip's generator, and what it gives first: the camera's place in each frame, `(2, num_frames)`."""
+    rng = np.random.default_rng(spec.noise_seed)
+    return rng, rng.uniform(-spec.shake, spec.shake, (2, num_frames))
+
+
+def _paint_mover(
+    frames: np.ndarray, spec: ClipSpec, rgb: tuple[float, ...], shake_x: np.ndarray, shake_y: np.ndarray
+) -> None:
+    x, y, radius, opacity = spec.path.at(np.linspace(0, 1, len(frames)))
+    paint_shape(frames, spec.shape, rgb, x + shake_x, y + shake_y, radius, spec.tilt, opacity)
 
 
 def encode(frames: np.ndarray, path: str | os.PathLike, crf: int = 18) -> None:

@@ -23,7 +23,8 @@ from ..data.rows import name_of, reason_of
 from ..modeling.video_processing_vita_clip import FrameSampling
 from ..modeling.video_reading_vita_clip import VideoReader
 from ..models import VideoFeatures, VideoTextModel
-from .features import FeatureStore, identity_of, model_fingerprint
+from ..models.fingerprint import model_fingerprint
+from .features import FeatureStore, identity_of
 from .predict import evaluation_mode
 
 logger = logging.getLogger(__name__)

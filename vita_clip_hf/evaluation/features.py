@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from ..data.rows import name_of
 from ..modeling.adapter_file_vita_clip import written_whole
-from ..models import VideoFeatures, VideoTextModel
+from ..models import VideoFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -147,39 +147,6 @@ def identity_of(row: Mapping[str, Any]) -> str:
     return json.dumps([path, status.st_size, status.st_mtime_ns, *part])
 
 
-@torch.no_grad()
-def model_fingerprint(model: VideoTextModel) -> str:
-    """
-    A hash over all weights of a model, prompts too, and its kind, `sha256:...`. The same weights give the same on any
-    device; in another precision they give another, since features differ.
-    """
-    module = model.model
-    digest = hashlib.sha256(type(module).__name__.encode())
-    digest.update(json.dumps(_settings_of(module.config), sort_keys=True, default=str).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        if isinstance(tensor, torch.Tensor):
-            content = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{tuple(content.shape)}{content.dtype}".encode())
-            digest.update(content.view(-1).view(torch.uint8).numpy().data)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _settings_of(config: Any) -> dict[str, Any]:
-    """What a configuration says about the computation: not where the model was, nor its classes."""
-    passing = {
-        *("transformers_version", "dtype", "torch_dtype", "id2label", "label2id", "architectures", "auto_map"),
-        *("label_token_ids", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint"),
-    }
-    settings = config.to_dict()
-    for half in ("text_config", "vision_config"):
-        settings |= {f"{half}.{name}": value for name, value in settings.pop(half, {}).items()}
-    return {
-        name: value
-        for name, value in settings.items()
-        if name.rpartition(".")[2] not in passing and not name.rpartition(".")[2].startswith("_")
-    }
-
-
 def _features_class(name: str) -> type[VideoFeatures]:
     kinds: list[type[VideoFeatures]] = [VideoFeatures, *VideoFeatures.__subclasses__()]
     known = {kind.__name__: kind for kind in kinds}
@@ -210,4 +177,4 @@ def _checksum(tensors: Mapping[str, torch.Tensor], videos: str) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["FeatureStore", "StoredFeatures", "identity_of", "model_fingerprint"]
+__all__ = ["FeatureStore", "StoredFeatures", "identity_of"]

@@ -13,8 +13,10 @@ from huggingface_hub.constants import HF_HOME
 from ..data.rows import name_of
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..models import VideoTextModel, fixed_num_frames, load_model
+from ..models.fingerprint import model_fingerprint
+from ..models.loading import check_device
 from .encoding import ClipSampling, encode_videos, open_store
-from .features import FeatureStore, model_fingerprint
+from .features import FeatureStore
 from .protocols import Protocol
 
 DEFAULT_CACHE = os.path.join(HF_HOME, "vita-clip-features")
@@ -58,10 +60,7 @@ class Resources:
     def place(self) -> torch.device:
         """The device of the models. Raises `ValueError` if it cannot be used."""
         if self.device is not None:
-            try:
-                torch.empty(0, device=self.device)
-            except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-                raise ValueError(f"The device {self.device!r} cannot be used here: {error}") from error
+            check_device(self.device)
             return torch.device(self.device)
         if self.accelerator is not None:
             return self.accelerator.device

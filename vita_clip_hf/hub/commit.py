@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import httpx
+from huggingface_hub.utils import get_session, httpx
 
 logger = logging.getLogger(__name__)
 
 # Seconds before each further attempt.
 PAUSES = (1.0, 5.0)
+# Seconds without a byte after which a connection counts as broken; by itself the client waits for ever.
+LONGEST_WAIT = 300.0
 _MEANINGS = {
     401: "the token is missing or not valid: log in by `hf auth login`, or set HF_TOKEN",
     403: "the token may not write there, or a quota is used up",
@@ -96,12 +98,23 @@ def with_attempts(repo_id: str, attempt: Callable[[], T]) -> T:
 def clear_errors(repo_id: str) -> Iterator[None]:
     """Errors of the Hub or of the connection become an `OSError` of one line, which says what to do."""
     try:
-        yield
+        with _bounded_waits():
+            yield
     except (HfHubHTTPError, httpx.HTTPError, RuntimeError) as error:
         # Of an upload to the storage the client tells in a RuntimeError, after attempts of its own.
         if isinstance(error, RuntimeError) and not isinstance(error.__cause__, (HfHubHTTPError, httpx.HTTPError)):
             raise
         raise _clear_error(repo_id, error) from error
+
+
+@contextmanager
+def _bounded_waits() -> Iterator[None]:
+    session = get_session()  # all calls of the client share it
+    before, session.timeout = session.timeout, httpx.Timeout(LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 def _clear_error(repo_id: str, error: Exception) -> OSError:

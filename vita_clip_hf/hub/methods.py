@@ -119,10 +119,15 @@ def read_config(folder: str | os.PathLike) -> PromptedClipConfig:
 
     Raises:
         OSError: the folder has none.
-        ValueError: it is damaged.
+        ValueError: it is damaged, or of another kind of model.
     """
-    method = METHODS.get(str(read_config_fields(folder).get("model_type")))
-    return (VitaClipConfig if method is None else method.config_class).from_pretrained(folder)
+    kind = read_config_fields(folder).get("model_type")
+    method = METHODS.get(str(kind))
+    if method is None:
+        raise ValueError(
+            f"{folder}: is a model of the type {kind!r}; expected one of {', '.join(map(repr, METHODS))}."
+        )
+    return method.config_class.from_pretrained(folder)
 
 
 __all__ = ["METHODS", "Method", "method_of", "read_config"]

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import model_index_to_eval_results
@@ -14,6 +16,7 @@ FOLDER = "evaluation"
 EVAL_RESULTS = ".eval_results"
 REPORT_FILE, INDEX_FILE, PREDICTIONS_FILE = "report.json", "model-index.yaml", "predictions.parquet"
 TEXTS = ("report.md", "report.csv")
+PRECISIONS = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 
 
 def find_reports(folder: Path) -> list[Path]:
@@ -21,23 +24,30 @@ def find_reports(folder: Path) -> list[Path]:
     return sorted(path.parent for path in (folder / FOLDER).glob(f"**/{REPORT_FILE}"))
 
 
-def stage_reports(reports: Sequence[Path], target: Path) -> list[EvalResult]:
+def stage_reports(reports: Sequence[Path], checkpoint: Path, target: Path) -> list[EvalResult]:
     """
     Puts reports of `vita-clip evaluate` into `evaluation/` of a folder that is about to be published, with the
     predictions for each video, and the files that the Hub reads into `.eval_results/`.
+
+    Args:
+        reports: folders of them.
+        checkpoint: folder of the model that is published; it is loaded, to see that the reports are about it.
+        target: the folder.
 
     Returns:
         Their figures, for the card.
 
     Raises:
-        OSError: there is no report.
-        ValueError: it is damaged, or two have one name.
+        OSError: there is no report, or the checkpoint's base cannot be loaded.
+        ValueError: it is damaged, or about another model, or two have one name.
     """
     from datasets import Dataset
 
     results: list[EvalResult] = []
+    own: dict[str, str] = {}
     for report in reports:
         content = _read(report)
+        _check_is_about(report, content["models"], checkpoint, own)
         place = target / FOLDER / str(content["protocol"]["name"]).replace(" ", "-")
         if place.exists():
             place = target / FOLDER / f"{place.name}-{report.name}"
@@ -65,9 +75,30 @@ def _read(report: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["protocol"]["name"]
-    except (ValueError, TypeError, KeyError) as error:
+        for facts in content["models"].values():
+            PRECISIONS[facts["dtype"]], facts["fingerprint"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: is no report of `vita-clip evaluate`: {error!r}") from error
     return content
+
+
+def _check_is_about(report: Path, models: dict[str, dict[str, Any]], checkpoint: Path, own: dict[str, str]) -> None:
+    """Raises `ValueError` if none of a report's models is the checkpoint's; `own` keeps its fingerprints."""
+    from ..models.fingerprint import model_fingerprint  # this module is imported while transformers' classes are
+    from ..models.loading import load_model
+
+    for facts in models.values():
+        precision = facts["dtype"]
+        if precision not in own:
+            own[precision] = model_fingerprint(load_model(checkpoint, dtype=PRECISIONS[precision])[0])
+        if facts["fingerprint"] == own[precision]:
+            return
+    found = ", ".join(f"{name} ({facts['fingerprint']}, {facts['dtype']})" for name, facts in models.items())
+    expected = ", ".join(f"{fingerprint}, {precision}" for precision, fingerprint in own.items())
+    raise ValueError(
+        f"{report}: is about {found or 'no model'}, and not about {checkpoint} ({expected}). Evaluate the checkpoint "
+        "that is published, or leave the report out."
+    )
 
 
 def _texts(report: Path) -> Iterator[tuple[str, str]]:

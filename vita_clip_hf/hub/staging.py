@@ -107,6 +107,7 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
     source, additions = Path(source), additions or Additions()
     if not (source / CONFIG_FILE).is_file():
         raise OSError(f"{source}: has no config.json; expected a folder that a model was saved into.")
+    read_config(source)  # whose errors name this folder, and not the temporary one
     if additions.base is None and additions.base_revision is None:
         config_fields: dict[str, Any] = {}
     else:
@@ -128,7 +129,7 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
             target.training, target.speed = _training(state), _speed(state["log_history"])
             _stage_training_curve(state["log_history"], target.folder / TRAINING_CURVE)
         reports = [Path(report) for report in additions.reports]
-        target.results = stage_reports([*find_reports(source), *reports], target.folder)
+        target.results = stage_reports([*find_reports(source), *reports], source, target.folder)
         if additions.example is not None:
             target.example = stage_example(additions.example, source, target.folder)
         yield target

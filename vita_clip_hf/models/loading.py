@@ -50,8 +50,9 @@ def load_model(
 
     Raises:
         OSError: there is no such checkpoint, or a file of it is missing.
-        ValueError: it is of another kind of model, or damaged.
+        ValueError: it is of another kind of model, or damaged, or the device cannot be used.
     """
+    check_device(device)
     place = _existing(name)
     settings: dict[str, Any] = {} if revision is None else {"revision": revision}
     kind = read_config_fields(place, **settings).get("model_type")
@@ -70,6 +71,14 @@ def load_model(
     if num_frames is not None:
         processor.video_processor.num_frames = num_frames
     return model, processor
+
+
+def check_device(device: str | torch.device | None) -> None:
+    """Raises `ValueError` if a device, of which `None` is the CPU, cannot be used here."""
+    try:
+        torch.empty(0, device=device or "cpu")
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise ValueError(f"The device {str(device)!r} cannot be used here: {error}") from error
 
 
 def fixed_num_frames(model: VideoTextModel) -> int | None:

@@ -96,7 +96,7 @@ def draw_explanation(explanation: Explanation, path: Path, title: str = "") -> N
 
 def _draw_importance(axis, explanation: Explanation) -> None:
     places = range(1, len(explanation.frames) + 1)
-    axis.set_title("change of the best label's probability without the frame", fontsize=8, loc="left", color=INK)
+    axis.set_title("how far the best label's probability falls without the frame", fontsize=8, loc="left", color=INK)
     if explanation.importance is None:
         axis.text(0.5, 0.5, "a clip of one frame has no other frames", ha="center", fontsize=8, color=GREY)
         axis.axis("off")

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import ablation
+import attention_on_shape
 import precisions
 import pytest
 import quantized
 import torch
 import variants
+from motion_combinations import Combinations
 from study import MotionShapes, Study
 from tolerance import TOLERANCE
 from transformers.utils import is_torchao_available
@@ -152,10 +154,35 @@ def test_bases_in_fewer_bits_are_measured_from_one_adapter(tmp_path, shapes, mon
     assert quantized.build_study(shapes, TINY).run(tmp_path) == runs
 
 
+def test_attention_on_the_shape_is_compared_by_clip_and_kept(tmp_path, monkeypatch):
+    study = attention_on_shape.build_study(Combinations(28, 3, 4), SMALL)
+    runs = study.run(tmp_path)
+    figures = runs["Vita-CLIP"][0]
+    layers = [figures["class token"][f"layer {layer}"] for layer in range(1, 7)]
+    assert figures["class token"]["last layer"] == layers[-1]
+    for found in (*layers, figures["rollout"]["rollout"]):
+        difference = found["prompts"]["mean"] - found["no_prompts"]["mean"]
+        assert found["difference"]["mean"] == pytest.approx(difference, abs=1e-5)
+        assert found["difference"]["low"] <= found["difference"]["mean"] <= found["difference"]["high"]
+    assert "no_prompts" not in figures["summary token"]["last layer"]
+    assert figures["patches"]["no_prompts"][0] > figures["patches"]["prompts"][0]  # prompts take a part
+    assert (tmp_path / "attention_on_shape.png").read_bytes().startswith(PNG_START)
+    monkeypatch.setattr(attention_on_shape, "train_prompts", None)
+    assert study.run(tmp_path) == runs
+
+
+def test_attention_that_is_the_same_everywhere_has_the_shape_at_its_share():
+    masks = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.5, 0.5], [0.0, 0.0]]])
+    everywhere = torch.full((3, 2, 2, 2), 0.1)  # of three layers
+    assert attention_on_shape.share_on(everywhere, masks).tolist() == pytest.approx([0.25] * 3)
+    assert attention_on_shape.share_on(masks, masks).item() == pytest.approx((1 + 0.5) / 2)
+
+
 @pytest.mark.parametrize(
     ("study", "format_tables", "page"),
     [
         (ablation, ablation.format_table, "motion_shapes/README.md"),
+        (attention_on_shape, attention_on_shape.format_table, "motion_shapes/README.md"),
         (variants, variants.format_table, "models.md"),
         (quantized, quantized.format_tables, "models.md"),
     ],
