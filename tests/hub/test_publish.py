@@ -169,7 +169,7 @@ class TestContents:
     def test_the_curve_of_the_training_is_drawn_from_its_log(self, hub_here, base, folder):
         pytest.importorskip("matplotlib")
         publish_folder(folder, REPO)
-        assert "training_curve.png" not in files(hub_here), "one loss makes no curve"
+        assert "training_curve.png" not in hub_here.file_names(REPO), "one loss makes no curve"
         state = json.loads((folder / "trainer_state.json").read_text())
         state["log_history"].append({"loss": 1.0, "step": 2})
         (folder / "trainer_state.json").write_text(json.dumps(state))
@@ -188,7 +188,7 @@ class TestContents:
         (folder / "trainer_state.json").write_text(json.dumps(state))
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         publish_folder(folder, REPO)
-        assert "training_curve.png" not in files(hub_here)
+        assert "training_curve.png" not in hub_here.file_names(REPO)
         assert "no training curve" in caplog.text
         assert "vita-clip-hf[demo]" in caplog.text
 
