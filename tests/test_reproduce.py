@@ -35,7 +35,7 @@ ON_THE_HUB = {
     *(f"microsoft/xclip-base-patch16{end}" for end in ("", "-16-frames", "-zero-shot")),
     *(f"microsoft/xclip-base-patch16-hmdb-{shots}-shot" for shots in (2, 4, 8, 16)),
 }
-LOOPS = {"$K": ("2", "4", "8", "16"), "${S}": ("1", "2", "3"), "$S": ("1", "2", "3")}
+LOOPS = {"$K": ("2", "4", "8", "16"), "$S": ("1", "2", "3")}
 
 
 def words_of(command: str) -> list[str]:
