@@ -166,7 +166,7 @@ def load_contender(name: str, protocol: Protocol, resources: Resources) -> Conte
         "num_frames": sampling.num_frames,
         "sampling": sampling.sampling,
         "frame_stride": sampling.frame_stride,
-        "trainable_parameters": sum(p.numel() for p in model.model.parameters() if p.requires_grad),
+        "trainable_parameters": model.num_trained,
     }
     store = open_store(model, processor, sampling, resources.cache, fingerprint)
     return Contender(name, model, processor, sampling, store, facts, notes)

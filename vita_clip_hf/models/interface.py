@@ -73,6 +73,14 @@ class VideoTextModel(ABC):
         return self.model.dtype
 
     @property
+    def num_trained(self) -> int | None:
+        """
+        The numbers that its training on videos changed; `None` if its files do not say, as those of a CLIP or an
+        X-CLIP, which somebody may have trained as a whole or in parts.
+        """
+        return None
+
+    @property
     def max_text_tokens(self) -> int:
         """Of a text at most, its start and end token among them."""
         return self.model.config.text_config.max_position_embeddings
