@@ -77,6 +77,27 @@ def fixed_num_frames(model: VideoTextModel) -> int | None:
     return model.model.config.vision_config.num_frames if isinstance(model, XClip) else None
 
 
+def available_device(device: str | torch.device | None = None) -> torch.device:
+    """
+    The device, if this machine has it; by default the first accelerator, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is None:
+        return accelerator or torch.device("cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{device!r} is no device; expected one such as 'cpu', 'cuda' or 'cuda:1'.") from error
+    num_devices = torch.accelerator.device_count() if accelerator is not None else 0
+    known = ["cpu", *(f"{accelerator.type}:{index}" for index in range(num_devices) if accelerator is not None)]
+    if f"{found.type}:{found.index or 0}" not in known and found.type != "cpu":
+        raise ValueError(f"This machine has no device {device}; it has {', '.join(known)}.")
+    return found
+
+
 def _existing(name: str | os.PathLike) -> str:
     """The folder or Hub id; a path that is not there is told apart from a Hub id at once."""
     place = locate_base(name)
@@ -88,4 +109,4 @@ def _existing(name: str | os.PathLike) -> str:
     return place
 
 
-__all__ = ["LOADERS", "fixed_num_frames", "load_model"]
+__all__ = ["LOADERS", "available_device", "fixed_num_frames", "load_model"]
