@@ -236,7 +236,7 @@ def _describe(encoder: MtebEncoder, **facts: Any) -> ModelMeta:
         embed_dim=config.projection_dim,
         modalities=["video", "text"],
         framework=["PyTorch", "Transformers"],
-        similarity_fn_name=ScoringFunction.COSINE,
+        similarity_fn_name=ScoringFunction("cosine"),
         use_instructions=False,
         languages=None,
         release_date=None,
