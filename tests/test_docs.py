@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,13 @@ NOT_RUN = {
     r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
     r"vita-clip (convert|train|evaluate) .*\bdata/.*": "needs the data sets; tests/test_reproduce.py has the page",
     r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
+    r"(?s)import mteb\n.*": "downloads data sets; tests/evaluation/test_mteb_models.py runs tasks on this disk",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",
     r"accelerate launch examples/train\.py( .*)?": "asks for a configuration of the machine; cpu_2.yaml is run",
 }
+if find_spec("mteb") is None:  # it needs Python 3.11
+    NOT_RUN[r"(?s)from vita_clip_hf\.evaluation\.mteb_models import .*"] = "needs mteb"
 ONE_STEP = (
     *("--max_steps", "1", "--use_cpu", "--report_to", "none", "--per_device_train_batch_size", "2"),
     *("--per_device_eval_batch_size", "2", "--eval_strategy", "no", "--save_strategy", "no", "--disable_tqdm", "true"),

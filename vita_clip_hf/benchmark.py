@@ -103,13 +103,14 @@ def measure(
 
     from .modeling.modeling_vita_clip import VitaClipModel
     from .modeling.processing_vita_clip import VitaClipProcessor
+    from .models import available_device
 
     if batch_size < 1 or seconds <= 0:
         raise ValueError(f"batch_size must be at least 1 and seconds above 0; found {batch_size} and {seconds}.")
     for video in videos:
         if not video.is_file():
             raise FileNotFoundError(f"{video}: no such file")
-    place = _device(device)
+    place = available_device(device)
     try:
         loaded = VitaClipModel.from_pretrained(model, dtype=getattr(torch, dtype)).eval().to(place)
     except OSError as error:
@@ -154,19 +155,6 @@ def as_table(results: Sequence[Result]) -> str:
         time = f"{result.seconds * 1e3:,.1f} ms"
         lines.append(f"{result.what:32}{time:>12}{result.clips_per_second:>12,.1f}{peak:>14}")
     return "\n".join(lines)
-
-
-def _device(asked: str | None) -> Any:
-    import torch
-
-    if asked is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(asked)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        raise ValueError(f"The device {asked!r} cannot be used here: {error}") from error
-    return device
 
 
 def _timed(what: str, call: Callable[[], Any], clips: int, device: Any, seconds: float) -> Result:

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from .data.views import parse_views
+
 DTYPES = ("float32", "bfloat16", "float16")
 _LIST_PROTOCOLS = object()  # --list without a value
 _DEFAULT_RECIPE = object()  # --train-draws without a value
@@ -87,7 +89,9 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--num-frames", type=int, help="of a clip (default: the processor's)")
     parser.add_argument("--sampling", choices=("uniform", "strided"), help="of frames (default: the processor's)")
     parser.add_argument("--frame-stride", type=int, help="of strided clips (default: the processor's)")
-    parser.add_argument("--views", default="1x1", metavar="KxS", help="temporal x spatial (default: %(default)s)")
+    parser.add_argument(
+        "--views", type=parse_views, default="1x1", metavar="TxS", help="clips x crops (default: %(default)s)"
+    )
     _add_resources(parser)
     parser.set_defaults(run=run_features)
 
@@ -191,7 +195,7 @@ def run_features(options: argparse.Namespace) -> None:
             num_frames=options.num_frames,
             sampling=options.sampling,
             frame_stride=options.frame_stride,
-            views=_views(options.views),
+            views=options.views,
         )
         if resources.accelerator is None or resources.accelerator.is_main_process:
             write_features(features, options.out)
@@ -286,13 +290,6 @@ def _resources(options: argparse.Namespace) -> Any:
 def _end(resources: Any) -> None:
     if resources.accelerator is not None:
         resources.accelerator.end_training()
-
-
-def _views(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"--views must be temporal x spatial, such as 4x3; found {text!r}.")
-    return int(parts[0]), int(parts[1])
 
 
 def _folders(out: Path | None, models: list[str]) -> dict[str, Path] | None:

@@ -178,7 +178,7 @@ def test_the_protocols_are_explained(capsys):
         (["--dataset", "hmdb51"], "is for ucf101; found --dataset hmdb51"),
         (["--set", "num_frames"], "expected FACT=VALUE"),
         (["--set", "frames=3"], "unknown frames"),
-        (["--device", "banana"], "The device 'banana' cannot be used here"),
+        (["--device", "banana"], "'banana' is no device"),
         (["--out", "/dev/null/x"], "/dev/null/x"),
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--split", "test9"], "found 'test9'"),
@@ -216,10 +216,12 @@ def test_features_are_written_for_people(home, tmp_path, capsys):
         ([str(tmp_path / "features.csv")], ".npz or .parquet"),
         ([str(tmp_path / "x.npz"), "--num-frames", "0"], "num_frames must be an integer of at least 1"),
         ([str(tmp_path / "x.npz"), "--frame-stride", "4"], "frame_stride is for strided sampling"),
-        ([str(tmp_path / "x.npz"), "--views", "2"], "temporal x spatial"),
     ):
         assert main([*command, *wrong]) == 1
         assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, str(tmp_path / "x.npz"), "--views", "2"])
+    assert "expected clips x crops, such as 4x3, found '2'" in capsys.readouterr().err
 
 
 def test_the_second_evaluation_decodes_nothing(home, typed, monkeypatch):

@@ -24,7 +24,7 @@ def test_an_adapter_is_vita_clip(tmp_path):
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="The device 'cuda:99' cannot be used here"):
+    with pytest.raises(ValueError, match="This machine has no device cuda:99; it has cpu"):
         load_model(save_toy_checkpoint(tmp_path), device="cuda:99")
 
 

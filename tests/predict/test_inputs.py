@@ -33,6 +33,10 @@ def test_links_are_followed_and_circles_left(folder, tmp_path):
     os.symlink(folder, folder / "deep" / "circle")
     assert find_videos(["clips"]).videos[-1] == "clips/link/d.mp4"
     assert len(find_videos(["clips"]).videos) == 4
+    os.symlink(folder / "deep", folder / "again")
+    found = find_videos(["clips"])
+    assert found.videos == ["clips/a.MOV", "clips/again/er/c.webm", "clips/b.mp4", "clips/link/d.mp4"]
+    assert "1 of 5 videos were named before and are read once" in found.notes
 
 
 def test_patterns_are_what_a_shell_makes_of_them(folder):

@@ -20,16 +20,19 @@ from vita_clip_hf.modeling.configuration_vita_clip import NO_PROMPTS
 from vita_clip_hf import EfficientPromptModel, VitaClipModel
 from vita_clip_hf.cli import main as cli
 from vita_clip_hf.data import DecodedClips
+from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_protocol
 from vita_clip_hf.hub.cards import render_card
-from vita_clip_hf.models import EfficientPrompt, VitaClip
+from vita_clip_hf.models import EfficientPrompt, VitaClip, load_model
 from vita_clip_hf.training import VitaClipTrainer
 from vita_clip_hf.training.callbacks import ZeroShotSets
 from vita_clip_hf.training.command import parse
 from vita_clip_hf.training.methods import load_model_to_train
-from vita_clip_hf.training.options import EFFICIENT_PROMPT, FINETUNE, ModelOptions
+from vita_clip_hf.training.options import EFFICIENT_PROMPT, FINETUNE, VITA_CLIP, ModelOptions
 
+TINY_CLIP = Path(__file__).parents[2] / "vita_clip_hf" / "demo" / "tiny_clip"
 SMALL = (*TINY, "--num_frames", "2", "--sampling", "uniform", "--temporal_views", "1", "--augment", "False")
 SMALL += ("--per_device_train_batch_size", "4", "--learning_rate", "0.001")
+AT_ONCE = ("--lr_scheduler_type", "constant", "--warmup_steps", "0")
 NEIGHBOURS = {
     EFFICIENT_PROMPT: ("--num_temporal_heads", "4", "--prefix_length", "2", "--suffix_length", "3"),
     FINETUNE: ("--class_template", "a shape {}"),
@@ -89,6 +92,58 @@ def test_what_is_printed_is_what_another_process_finds(videos, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == printed
+
+
+def test_a_zero_shot_set_has_the_figure_that_evaluate_finds(videos, tmp_path):
+    """Names that the model has not learned: in templates, and behind the contexts that its own classes share."""
+    names = tmp_path / "names.txt"
+    names.write_text("it goes up\nsomething goes down\nto the left\nthe right\n")
+    kinds = ("templates", "contexts")
+    sets = [f"{kind}={videos},classes={names},class_texts={kind}" for kind in kinds] + [
+        f"plain={videos},classes={names}"
+    ]
+    settings = (
+        "--text_prompt_scope",
+        "unified",
+        "--temporal_views",
+        "2",
+        "--max_steps",
+        "3",
+        "--learning_rate",
+        "0.05",
+    )
+    folder = tmp_path / "out"
+    assert train("--train", videos, "--eval_zero_shot", *sets, *settings, "--output_dir", folder) == 0
+    printed = json.loads((folder / "all_results.json").read_text())
+    clips = {"num_frames": 2, "sampling": "uniform", "frame_stride": None, "temporal_views": 2}
+    found = {}
+    for kind in kinds:
+        protocol = load_protocol("zero-shot").with_changes({**clips, "class_texts": kind})
+        data = TestData(videos.parent, videos, names)
+        report = evaluate(folder, protocol, data, Resources(tmp_path / "features", device="cpu"))
+        assert report.parts[0].class_texts == kind
+        found[kind] = report.figures["top_1"]
+    assert {kind: printed[f"eval_{kind}_top_1"] for kind in kinds} == pytest.approx(found)
+    assert printed["eval_plain_top_1"] == printed["eval_templates_top_1"]
+    assert len({printed[f"eval_{kind}_loss"] for kind in kinds}) == 2
+
+
+def test_a_report_counts_the_numbers_that_training_changed(videos, tmp_path):
+    for method in (VITA_CLIP, *NEIGHBOURS):
+        folder = tmp_path / method
+        settings = (*NEIGHBOURS.get(method, ()), "--max_steps", "1", "--weight_decay", "0.1", *AT_ONCE)
+        assert train("--method", method, *settings, "--train", videos, "--output_dir", folder) == 0
+        model, _ = load_model(folder)
+        start = CLIPModel.from_pretrained(TINY_CLIP).state_dict()
+        changed = {
+            name: weight.numel()
+            for name, weight in model.model.named_parameters()
+            if name not in start or not torch.equal(weight, start[name])
+        }
+        kept = {"logit_scale"} if method == EFFICIENT_PROMPT else set()  # another number than CLIP's, and not learned
+        assert model.num_trained == sum(number for name, number in changed.items() if name not in kept)
+    clip, _ = load_model(TINY_CLIP)
+    assert clip.num_trained is None
 
 
 @pytest.mark.parametrize("method", list(NEIGHBOURS))

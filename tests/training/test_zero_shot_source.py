@@ -13,6 +13,7 @@ from vita_clip_hf.training.zero_shot_source import ZeroShotSource, parse_zero_sh
         ("u=a=b.txt", ZeroShotSource("u", "a=b.txt")),
         ("u=a, b.txt,root=c,d", ZeroShotSource("u", "a, b.txt", root="c,d")),
         ('u="a,root=b.txt",root=c', ZeroShotSource("u", "a,root=b.txt", root="c")),
+        ("u=l,class_texts=contexts", ZeroShotSource("u", "l", class_texts="contexts")),
         ('u=l,root="x,split=y"', ZeroShotSource("u", "l", root="x,split=y")),
         (
             "u=l,format=ucf101,split=test2,sampling=dense,sampling_stride=4",
@@ -28,6 +29,7 @@ def test_a_set_has_its_own_root_classes_and_sampling(entry, expected):
     ("entry", "message"),
     [
         ("ucf", "NAME=LIST"),
+        ("u=l,class_texts=words", "class_texts of 'u' is 'words'; expected one of own, contexts, templates"),
         ("ucf=", "has no list"),
         ("=list.txt", "is no name of a set"),
         ("a b=list.txt", "is no name of a set"),

@@ -12,9 +12,8 @@ from huggingface_hub.constants import HF_HOME
 
 from ..data.rows import name_of
 from ..modeling.processing_vita_clip import VitaClipProcessor
-from ..models import VideoTextModel, fixed_num_frames, load_model
+from ..models import VideoTextModel, available_device, fixed_num_frames, load_model
 from ..models.fingerprint import model_fingerprint
-from ..models.loading import check_device
 from .encoding import ClipSampling, encode_videos, open_store
 from .features import FeatureStore
 from .protocols import Protocol
@@ -33,7 +32,7 @@ class Resources:
         cache: folder of the feature cache, on a disk that all processes see; by default in the Hub's home.
         batch_size: clips at once, in each process.
         num_workers: processes that read videos, beside each process.
-        device: of the models; by default the accelerator's, else the first GPU, else the CPU.
+        device: of the models; by default the accelerator's, else the first accelerator of this machine, else the CPU.
         dtype: "float32", "bfloat16" or "float16".
         revision: of models on the Hub.
         accelerator: shares the videos out to the processes that `accelerate launch` started.
@@ -58,13 +57,10 @@ class Resources:
 
     @property
     def place(self) -> torch.device:
-        """The device of the models. Raises `ValueError` if it cannot be used."""
-        if self.device is not None:
-            check_device(self.device)
-            return torch.device(self.device)
-        if self.accelerator is not None:
+        """The device of the models. Raises `ValueError` if this machine does not have it."""
+        if self.device is None and self.accelerator is not None:
             return self.accelerator.device
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return available_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -165,7 +161,7 @@ def load_contender(name: str, protocol: Protocol, resources: Resources) -> Conte
         "num_frames": sampling.num_frames,
         "sampling": sampling.sampling,
         "frame_stride": sampling.frame_stride,
-        "trainable_parameters": sum(p.numel() for p in model.model.parameters() if p.requires_grad),
+        "trainable_parameters": model.num_trained,
     }
     store = open_store(model, processor, sampling, resources.cache, fingerprint)
     return Contender(name, model, processor, sampling, store, facts, notes)

@@ -3,7 +3,7 @@
 from .clip_mean import ClipMean
 from .efficient_prompt import EfficientPrompt
 from .interface import VideoFeatures, VideoTextModel
-from .loading import fixed_num_frames, load_model
+from .loading import available_device, fixed_num_frames, load_model
 from .vita_clip import VitaClip
 from .x_clip import XClip, XClipVideoFeatures
 
@@ -15,6 +15,7 @@ __all__ = [
     "VitaClip",
     "XClip",
     "XClipVideoFeatures",
+    "available_device",
     "fixed_num_frames",
     "load_model",
 ]

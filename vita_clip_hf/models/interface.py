@@ -72,13 +72,27 @@ class VideoTextModel(ABC):
         """Of normalised pixels."""
         return self.model.dtype
 
+    @property
+    def num_trained(self) -> int | None:
+        """
+        The numbers that its training on videos changed; `None` if its files do not say, as those of a CLIP or an
+        X-CLIP, which somebody may have trained as a whole or in parts.
+        """
+        return None
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Of a text at most, its start and end token among them."""
+        return self.model.config.text_config.max_position_embeddings
+
     @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+    def encode_texts(self, texts: Sequence[str], truncate: bool = False) -> torch.Tensor:
         """
         Embeds whole texts, which may repeat.
 
         Args:
             texts: of any kind, such as captions.
+            truncate: read the first `max_text_tokens` tokens of a longer text, the last of which is the end token.
 
         Returns:
             `(C, D')`, not normalised.
@@ -86,9 +100,10 @@ class VideoTextModel(ABC):
         Raises:
             ValueError: a text is too long, or the model has no tokenizer.
         """
+        cut = {"truncation": True, "max_length": self.max_text_tokens} if truncate else {}
         embeds = []
         for start in range(0, len(texts), TEXT_CHUNK):
-            tokens = self.tokenizer(list(texts[start : start + TEXT_CHUNK]), padding=True, return_tensors="pt")
+            tokens = self.tokenizer(list(texts[start : start + TEXT_CHUNK]), padding=True, return_tensors="pt", **cut)
             embeds.append(self.model.get_text_features(**tokens.to(self.device)).pooler_output)
         return torch.cat(embeds)
 

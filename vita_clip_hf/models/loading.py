@@ -52,7 +52,8 @@ def load_model(
         OSError: there is no such checkpoint, or a file of it is missing.
         ValueError: it is of another kind of model, or damaged, or the device cannot be used.
     """
-    check_device(device)
+    if device is not None:
+        available_device(device)
     place = _existing(name)
     settings: dict[str, Any] = {} if revision is None else {"revision": revision}
     kind = read_config_fields(place, **settings).get("model_type")
@@ -73,17 +74,30 @@ def load_model(
     return model, processor
 
 
-def check_device(device: str | torch.device | None) -> None:
-    """Raises `ValueError` if a device, of which `None` is the CPU, cannot be used here."""
-    try:
-        torch.empty(0, device=device or "cpu")
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        raise ValueError(f"The device {str(device)!r} cannot be used here: {error}") from error
-
-
 def fixed_num_frames(model: VideoTextModel) -> int | None:
     """The frames that every clip of the model must have; `None` if it takes clips of any length."""
     return model.model.config.vision_config.num_frames if isinstance(model, XClip) else None
+
+
+def available_device(device: str | torch.device | None = None) -> torch.device:
+    """
+    The device, if this machine has it; by default the first accelerator, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is None:
+        return accelerator or torch.device("cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{device!r} is no device; expected one such as 'cpu', 'cuda' or 'cuda:1'.") from error
+    num_devices = torch.accelerator.device_count() if accelerator is not None else 0
+    known = ["cpu", *(f"{accelerator.type}:{index}" for index in range(num_devices) if accelerator is not None)]
+    if f"{found.type}:{found.index or 0}" not in known and found.type != "cpu":
+        raise ValueError(f"This machine has no device {device}; it has {', '.join(known)}.")
+    return found
 
 
 def _existing(name: str | os.PathLike) -> str:
@@ -97,4 +111,4 @@ def _existing(name: str | os.PathLike) -> str:
     return place
 
 
-__all__ = ["LOADERS", "fixed_num_frames", "load_model"]
+__all__ = ["LOADERS", "available_device", "fixed_num_frames", "load_model"]

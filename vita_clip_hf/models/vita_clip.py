@@ -2,11 +2,18 @@
 
 import torch
 
+from ..modeling.configuration_vita_clip import NO_PROMPTS, PromptedClipConfig, VitaClipConfig
 from .interface import VideoFeatures, VideoTextModel, cosine_logits
 
 
 class VitaClip(VideoTextModel):
     """A [`VitaClipModel`], or its subclass for classification."""
+
+    @property
+    def num_trained(self) -> int:
+        """All weights of a CLIP that was fine-tuned as a whole; else the prompts and what is trained with them."""
+        is_whole = is_whole_clip(self.model.config)
+        return sum(weight.numel() for weight in self.model.parameters() if is_whole or weight.requires_grad)
 
     @torch.no_grad()
     def encode_classes(self) -> torch.Tensor:
@@ -33,3 +40,14 @@ class VitaClip(VideoTextModel):
     def logits(self, video: VideoFeatures, text_embeds: torch.Tensor) -> torch.Tensor:
         """exp(logit_scale) * cos(video, text), `(B, C)`."""
         return cosine_logits(video, text_embeds, self.model.logit_scale)
+
+
+def is_whole_clip(config: PromptedClipConfig) -> bool:
+    """Whether it is of a CLIP that was trained as a whole: it has no prompts, and no base to put them on."""
+    is_vita_clip = config.model_type == VitaClipConfig.model_type
+    return is_vita_clip and config.base_model_name_or_path is None and not prompts_of(config)
+
+
+def prompts_of(config: PromptedClipConfig) -> list[str]:
+    """The switches of Vita-CLIP's prompts that are on."""
+    return [name for name, off in NO_PROMPTS.items() if getattr(config, name) != off]

@@ -1,11 +1,11 @@
 """`vita-clip predict`."""
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.views import parse_views
 from .inputs import find_labels, find_videos
 from .predictor import Predictor, load_predictor
 from .results import Prediction, check_results_file, write_results
@@ -57,7 +57,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--output", type=Path, metavar="FILE", help="write all results to a .csv, .json or .jsonl, and do not print"
     )
     parser.add_argument(
-        "--views", type=_views, metavar="TxS", help="clips x crops of each video, such as 4x3 (default: the model's)"
+        "--views",
+        type=parse_views,
+        metavar="TxS",
+        help="clips x crops of each video, such as 4x3 (default: the model's)",
     )
     parser.add_argument("--batch-size", type=_count, default=1, help="videos at once (default: %(default)s)")
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: the first GPU, else the CPU)")
@@ -153,13 +156,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
     return int(text)
-
-
-def _views(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected clips x crops, such as 4x3, found {text!r}")
-    return int(match[1]), int(match[2])
 
 
 __all__ = ["add_parser", "run"]

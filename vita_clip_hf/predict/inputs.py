@@ -3,8 +3,9 @@
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LABEL_FILES = (".txt", ".csv", ".json")
@@ -43,7 +44,7 @@ def find_videos(arguments: Sequence[str]) -> Inputs:
             videos, left_out = _walk(place) if os.path.isdir(place) else ([place], [])
             num_named += len(videos)
             for video in videos:
-                found.setdefault(video if _URL.match(video) else os.path.abspath(video), video)
+                found.setdefault(video if _URL.match(video) else os.path.realpath(video), video)
             if left_out:
                 examples = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
                 notes.append(f"{place}: left out {len(left_out)} without a video's ending: {examples}")
@@ -94,29 +95,13 @@ def _matches(argument: str) -> list[str]:
 
 def _walk(folder: str) -> tuple[list[str], list[str]]:
     """Files below a folder that end as videos do, and what else is there, sorted. Links are followed, circles left."""
-    from ..data.formats.files import VIDEO_EXTENSIONS
+    from ..data.formats.files import files_below, is_video_name
 
     videos: list[str] = []
     left_out: list[str] = []
-    for place, name in _files_below(folder):
-        is_video = os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS and not name.startswith(".")
-        (videos if is_video else left_out).append(os.path.join(place, name))
+    for path in files_below(Path(folder)):
+        (videos if is_video_name(os.path.basename(path)) else left_out).append(os.path.join(folder, path))
     return sorted(videos), sorted(left_out)
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, str]]:
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from ((place, name) for name in names)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 __all__ = ["Inputs", "find_labels", "find_videos"]

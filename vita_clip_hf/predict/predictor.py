@@ -127,10 +127,9 @@ def load_predictor(
         ValueError: bad labels or templates, templates without labels, a model without classes and no `labels`, or a
             device that is not there.
     """
-    from ..models import load_model
+    from ..models import available_device, load_model
 
-    device = _available(device)
-    loaded, processor = load_model(model, device=device)
+    loaded, processor = load_model(model, device=available_device(device))
     settings = {} if views is None else dict(zip(("num_temporal_views", "num_spatial_views"), views, strict=True))
     return Predictor(loaded, processor, labels, templates, top_k, **settings)
 
@@ -146,24 +145,6 @@ def predict_file(
 ) -> list[dict[str, Any]]:
     """Loads a checkpoint and ranks labels for one video; see [`load_predictor`], which this calls."""
     return load_predictor(model, labels, templates, top_k, device, views)(video)
-
-
-def _available(device: "str | torch.device | None") -> "torch.device":
-    """The device, if this machine has it; by default the first accelerator, else the CPU."""
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device is None:
-        return accelerator or torch.device("cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"{device!r} is no device; expected one such as 'cpu', 'cuda' or 'cuda:1'.") from error
-    num_devices = torch.accelerator.device_count() if accelerator is not None else 0
-    known = ["cpu", *(f"{accelerator.type}:{index}" for index in range(num_devices) if accelerator is not None)]
-    if f"{found.type}:{found.index or 0}" not in known and found.type != "cpu":
-        raise ValueError(f"This machine has no device {device}; it has {', '.join(known)}.")
-    return found
 
 
 __all__ = ["Predictor", "load_predictor", "predict_file"]

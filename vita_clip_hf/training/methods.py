@@ -11,6 +11,7 @@ from ..modeling.modeling_efficient_prompt import EfficientPromptForVideoClassifi
 from ..modeling.modeling_vita_clip import VitaClipForVideoClassification
 from ..modeling.remote_code_vita_clip import locate_base
 from ..modeling.text_vita_clip import ClassPrompts
+from ..models.vita_clip import is_whole_clip, prompts_of
 from .options import EFFICIENT_PROMPT, FINETUNE, VITA_CLIP, BaseOptions
 
 # ViFi-CLIP trains all of CLIP at 8e-6 to 2.2e-5; prompts take rates of 1e-4 and more.
@@ -78,24 +79,19 @@ def _check_base(model: BaseOptions) -> None:
     fields = read_config_fields(place)
     if fields.get("model_type") != VitaClipConfig.model_type:
         return
-    found = _prompts_in(fields)
+    config = VitaClipConfig.from_dict(fields)
+    found = prompts_of(config)
     if model.method == FINETUNE and found:
         raise ValueError(
             f"--method {FINETUNE} trains a CLIP without prompts, and {place} is a Vita-CLIP with prompts "
             f"({', '.join(found)}). Give --base a CLIP or the result of an earlier --method {FINETUNE}, or give "
             f"--method {VITA_CLIP}."
         )
-    if model.method == VITA_CLIP and not found and fields.get("base_model_name_or_path") is None:
+    if model.method == VITA_CLIP and is_whole_clip(config):
         raise ValueError(
             f"{place} is a CLIP that --method {FINETUNE} has trained as a whole, and has no prompts to go on from: "
             f"give --base a CLIP or an adapter, or give --method {FINETUNE}."
         )
-
-
-def _prompts_in(fields: dict[str, Any]) -> list[str]:
-    """The switches of a stored configuration of a Vita-CLIP that are on."""
-    config = VitaClipConfig.from_dict(fields)
-    return [name for name, off in NO_PROMPTS.items() if getattr(config, name) != off]
 
 
 def check_same_method(model: BaseOptions, checkpoint: str) -> None:
@@ -105,7 +101,7 @@ def check_same_method(model: BaseOptions, checkpoint: str) -> None:
     """
     fields = read_config_fields(checkpoint)
     found = str(fields.get("model_type"))
-    if found == VitaClipConfig.model_type and not _prompts_in(fields):
+    if found == VitaClipConfig.model_type and not prompts_of(VitaClipConfig.from_dict(fields)):
         found = FINETUNE
     if found != model.method:
         raise ValueError(

@@ -100,7 +100,8 @@ def build_trainer(
     )
     trainer.end_on_signals()
     zero_shot_views = build_zero_shot_views(zero_shot_rows, video_processor, data)
-    zero_shot = ZeroShotSets(trainer, zero_shot_views)
+    class_texts = {source.name: source.class_texts for source, _ in zero_shot_rows if source.class_texts is not None}
+    zero_shot = ZeroShotSets(trainer, zero_shot_views, class_texts)
     trainer.add_callback(zero_shot)
     if args.early_stopping_patience:  # after the zero-shot sets, whose figures it may watch
         trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))

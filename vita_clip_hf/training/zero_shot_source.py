@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 
 from ..data.sampling import resolve_sampling
 
-_FORM = "NAME=LIST, and after it any of ,root=FOLDER ,classes=FILE ,format=F ,split=S ,sampling=S ,sampling_stride=N"
+_FORM = (
+    "NAME=LIST, and after it any of ,root=FOLDER ,classes=FILE ,format=F ,split=S ,sampling=S ,sampling_stride=N "
+    ",class_texts=T"
+)
 # A comma separates settings only before "word="; within double quotes nothing does.
 _PART = re.compile(r'(?:"[^"]*"|,(?!\w+=)|[^,"])+')
 
@@ -23,6 +26,8 @@ class ZeroShotSource:
         classes: file of class names; by default those that belong to the source.
         format, split: see [`load_videos`].
         sampling, sampling_stride: by default those of the training.
+        class_texts: "templates", the default, "contexts" or "own": what stands for the classes, as in `vita-clip
+            evaluate --protocol zero-shot --set class_texts=...`.
 
     Raises:
         ValueError: a value makes no sense.
@@ -36,6 +41,7 @@ class ZeroShotSource:
     split: str | None = None
     sampling: str | None = None
     sampling_stride: int | None = None
+    class_texts: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.name):
@@ -46,9 +52,20 @@ class ZeroShotSource:
             raise ValueError(f"eval_zero_shot: the set {self.name!r} has no list; expected {_FORM}.")
         if self.sampling is not None:
             resolve_sampling(self.sampling)
+        if self.class_texts is not None:
+            self._check_class_texts()
         if self.sampling_stride is not None and self.sampling_stride < 1:
             raise ValueError(
                 f"eval_zero_shot: sampling_stride of {self.name!r} is {self.sampling_stride}; expected at least 1."
+            )
+
+    def _check_class_texts(self) -> None:
+        from ..evaluation.protocols.protocol import CLASS_TEXTS  # keeps `vita-clip train --help` light
+
+        if self.class_texts not in CLASS_TEXTS:
+            raise ValueError(
+                f"eval_zero_shot: class_texts of {self.name!r} is {self.class_texts!r}; expected one of "
+                f"{', '.join(CLASS_TEXTS)}."
             )
 
 

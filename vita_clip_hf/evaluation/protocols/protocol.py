@@ -19,10 +19,11 @@ KINDS = ("classification", "few_shot", "base_to_novel", "episodes", "retrieval",
 CLASSIFICATION_METRICS = ("top_1", "top_5", "mean_class_accuracy")
 RETRIEVAL_METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_rank")
 LOCALISATION_METRICS = ("mean_average_precision",)
+CLASS_TEXTS = ("own", "contexts", "templates")
 _CHOICES = {
     "kind": KINDS,
     "view_average": ("probabilities", "logits"),
-    "class_texts": ("own", "contexts", "templates"),
+    "class_texts": CLASS_TEXTS,
     "template_average": ("embeddings", "probabilities", "logits"),
     "class_subset": ("all", "half"),
 }
