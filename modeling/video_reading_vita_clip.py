@@ -393,13 +393,13 @@ class _DecoderProcess:
                     raise _DecoderEndedError(f"was ended because it made no progress for {waited:.1f} s")
 
     def _seconds_worked(self) -> float:
-        """Processor time that the process has used; what the clock says where that cannot be known."""
+        """Processor time that the process has used; 0 where that cannot be known, so that only long waits count."""
         try:
             with open(f"/proc/{self._process.pid}/stat", encoding="utf-8") as file:
                 fields = file.read().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, IndexError):
-            return time.monotonic()
+            return 0.0
 
     def _cause_of_end(self) -> str:
         try:

@@ -17,6 +17,7 @@ PAGES = (
         "docs/training.md",
         "docs/performance.md",
         "docs/publish.md",
+        "docs/platforms.md",
     ),
     *("docs/architecture.md", "docs/motion_shapes/README.md", "vita_clip_hf/demo/tiny_clip/README.md"),
 )
