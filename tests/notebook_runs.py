@@ -42,7 +42,7 @@ def run_notebook(path: Path, folder: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when it ran
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if is_shown(output)]
+            cell.outputs = joined([output for output in cell.outputs if is_shown(output)])
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -61,6 +61,17 @@ def is_shown(output: nbformat.NotebookNode) -> bool:
     if output.output_type == "stream":
         return output.name == "stdout"
     return output.output_type != "display_data" or "image/png" in output.data
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What is printed in several parts, as it comes, is one output."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream":
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:

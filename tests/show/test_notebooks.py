@@ -12,8 +12,8 @@ from vita_clip_hf.evaluation import load_report
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "examples" / "notebooks"
 NAMES = ("train_on_your_folder", "zero_shot_in_five_minutes")
 MOST_BYTES = 200_000
-# Of 40 or 48 clips: another processor rounds otherwise, and a training goes another way.
-MOST_CLIPS_APART = 4
+# Of 48 clips: another processor rounds otherwise, and a training goes another way.
+MOST_CLIPS_APART = {"train_on_your_folder": 10, "zero_shot_in_five_minutes": 2}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_stored_outputs_are_those_of_the_present_code(runs, name):
     assert counts.keys() == others.keys() != set()
     for what, (right, total) in counts.items():
         assert others[what][1] == total
-        assert abs(others[what][0] - right) <= MOST_CLIPS_APART
+        assert abs(others[what][0] - right) <= MOST_CLIPS_APART[name]
 
 
 def test_the_training_notebook_teaches_what_the_base_cannot_know(runs):
