@@ -195,8 +195,8 @@ def test_the_installed_command_names_what_a_video_shows(environment, tmp_path):
     output = run(
         environment / "vita-clip",
         "predict",
-        *model,
         "video.mp4",
+        *model,
         "--output",
         "results.csv",
         cwd=tmp_path,
