@@ -306,7 +306,9 @@ class _DecoderProcess:
     """
 
     def __init__(self) -> None:
-        memory, ours, theirs = (_file_in_memory(), *Pipe()) if _passes_descriptors() else (None, None, None)
+        # A new program may get open files of this one's: not on Windows, which has no `fork` either.
+        shared: list[Any] = [_file_in_memory(), *Pipe()] if hasattr(os, "fork") else [None] * 3
+        memory, ours, theirs = shared
         passed, key = [file.fileno() for file in (memory, theirs) if file], uuid.uuid4().hex
         # The same packages as here, however they got onto the path; the folder of the program itself is none of them.
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -425,11 +427,6 @@ def _end(process: "subprocess.Popen[bytes]", owner: int, pipe: Connection, memor
     if owner == os.getpid():
         process.kill()
         process.wait()
-
-
-def _passes_descriptors() -> bool:
-    """Whether a new program may get open files of this one's: not on Windows, which has no `fork` either."""
-    return hasattr(os, "fork")
 
 
 def _file_in_memory() -> IO[bytes]:
