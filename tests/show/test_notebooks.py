@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,15 +104,12 @@ def test_the_command_that_a_notebook_prints_counts_the_same_right_answers(runs, 
     assert 2 * total / 6 < right < total
 
 
-def test_kernels_start_where_these_tests_run():
-    """`python3` is the kernel of this interpreter, not of another installation."""
-    import subprocess
-    import sys
+def test_kernels_run_what_these_tests_run(tmp_path):
+    """Not another Python's packages."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+    from notebook_runs import printed, run_notebook
 
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    program = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    found = subprocess.run(
-        [program, "-c", "import sys; print(sys.prefix)"], capture_output=True, encoding="utf-8", check=True
-    )
-    assert os.path.realpath(found.stdout.strip()) == os.path.realpath(sys.prefix), program
+    nbformat.write(new_notebook(cells=[new_code_cell("import sys; print(sys.prefix)")]), tmp_path / "prefix.ipynb")
+    found = printed(run_notebook(tmp_path / "prefix.ipynb", tmp_path)).strip()
+    assert os.path.realpath(found) == os.path.realpath(sys.prefix)
