@@ -49,7 +49,7 @@ def compare(name: str, sides: list[tuple[str, dict[str, Any]]], rounds: int) -> 
     peaks: list[int | None] = []
     for python, asked in sides:
         command = [python, __file__, "--measure", json.dumps(asked)]
-        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"))
         peaks.append(_next(processes[-1]))  # waits for it, so that the next one starts alone
     seconds: list[list[float]] = [[] for _ in sides]
     for _ in range(rounds):

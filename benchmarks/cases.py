@@ -100,7 +100,7 @@ def peak_in_own_process(case: str, contender: str, settings: Settings) -> int | 
     """
     question = json.dumps({"case": case, "contender": contender, "settings": asdict(settings)})
     command = [sys.executable, "-m", "benchmarks.cases", question]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    finished = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
     # Linux kills a process with signal 9 if memory ends.
     if finished.returncode == -9 or any(words in finished.stderr for words in ("out of memory", "not enough memory")):
         return "out of memory"

@@ -2,8 +2,9 @@
 Frames of a video by index, decoded with decord in a process of its own, which a damaged file may end.
 
 `video_reading_vita_clip.py` starts this file by its path and talks to it through a pipe, in JSON. Decoded frames lie
-in a file in memory that both processes map. Nothing but numpy, decord and the standard library is imported here, and
-decord in that process alone.
+in a file in memory that both processes map. On systems where a new program gets no open files of its parent's, the
+pipe is a socket of this machine, and frames follow the reply through it. Nothing but numpy, decord and the standard
+library is imported here, and decord in that process alone.
 """
 
 import contextlib
@@ -19,15 +20,15 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What a Python interpreter is started with.
-PROGRAM = os.path.abspath(__file__)
+# What a Python interpreter is started with, and the variable of its environment that has the key to its socket.
+PROGRAM, KEY_VARIABLE = os.path.abspath(__file__), "VITA_CLIP_DECODER_KEY"
 
 # decord fills a frame that it cannot decode with a copy of an earlier one. Any number above zero and far below
 # 1 / (number of frames) makes the first such substitution an error.
@@ -50,6 +51,8 @@ _KEPT_BYTES, _AHEAD_BYTES = 64 * 1024**2, 256 * 1024**2
 # What decoders need at most for each pixel of a frame: 16 reference pictures, RGB frames in the queue.
 _BYTES_PER_PIXEL = 64
 _OPEN_FILES = 2
+# In place of the index and the frame that was decoded last.
+_NONE = (-1, np.empty(0, np.uint8))
 # Lists that name the one file "video.ts" beside them. ffmpeg takes the length from the list, not from the file, and
 # goes back to the start of a segment by opening it anew.
 _LISTS = {
@@ -96,10 +99,8 @@ class FrameDecoder:
 
     def __init__(self, path: str, num_threads: int, max_pixels: int, container: dict[str, Any]):
         self._path, self._num_threads, self._max_pixels = path, num_threads, max_pixels
-        self._container = container
-        self._uri = ""
+        self._container, self._uri = container, ""
         self._decoder: Any = None
-        self._decoded: tuple[int, np.ndarray] | None = None
         self._kept: list[np.ndarray] = []
 
     def open(self) -> None:
@@ -161,7 +162,7 @@ class FrameDecoder:
         """Between two requests: decord would go on to decode, and keep, all that it has read from a large file."""
         if self._can_skip and self.num_frames * self.height * self.width * 3 > _AHEAD_BYTES and self.position:
             self._decoder.seek(0)
-            self._offset, self._decoded = 0, None
+            self._offset, self._decoded = 0, _NONE
 
     # decord's position is a packet number in display order. It is `_offset` ahead of the index of the frame shown: the
     # number of hidden frames after a jump, 0 while the file plays from its start.
@@ -169,32 +170,35 @@ class FrameDecoder:
     def _restart(self) -> None:
         """Open the file (again), with the decoder before its first frame."""
         self._decoder = self._open()
-        self._offset = 0
-        self._decoded = None
+        self._offset, self._decoded = 0, _NONE
 
     def _open(self) -> Any:
         """Opened by its path or through one of the lists; what works the first time is kept."""
-        first, *others = [self._uri] if self._uri else self._ways_to_open()
-        self._uri = first
-        try:
-            return _decord().VideoReader(first, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
-        except _errors() as error:
-            if not others or "measure duration" not in str(error):
-                raise NotOpenedError(_text_of(str(error))) from error
-        (self._uri,) = others
-        return self._open()
+        failure: Exception | None = None
+        for uri in [self._uri] if self._uri else self._ways_to_open():
+            self._uri = uri
+            try:
+                return _decord().VideoReader(uri, num_threads=self._num_threads, fault_tol=_NO_SUBSTITUTED_FRAMES)
+            except _errors() as error:
+                failure = error
+                if "measure duration" not in str(error):
+                    break
+        raise NotOpenedError(_text_of(str(failure))) from failure
 
-    def _ways_to_open(self) -> list[str]:
-        self._folder = tempfile.TemporaryDirectory()
-        folder = Path(self._folder.name)
-        if self._container["promise"]:
-            return [_copy_with_one_frame(self._path, self._container["promise"], folder)]
-        (folder / "video.ts").symlink_to(self._path)
-        for name, text in _LISTS.items():
-            (folder / name).write_text(text)
+    def _ways_to_open(self) -> Iterator[str]:
         # ffmpeg's own way to the first frame of a transport stream leads to a later one.
-        first = str(folder / "segments.m3u8") if self._container["kind"] == "ts" else self._path
-        return [first, str(folder / "parts.ffconcat")]
+        is_stream = self._container["kind"] == "ts"
+        if not is_stream:
+            yield self._path
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # Windows keeps files that are open
+        folder = Path(self._folder.name)
+        try:
+            (folder / "video.ts").symlink_to(self._path)
+        except OSError:  # a link needs rights on Windows
+            shutil.copyfile(self._path, folder / "video.ts")
+        for name in _LISTS if is_stream else ("parts.ffconcat",):
+            (folder / name).write_text(_LISTS[name], encoding="utf-8")
+            yield str(folder / name)
 
     def _refuse_start_inside_a_group(self) -> None:
         # H.264 and its like show nothing before the first key frame. Others do, and decord cannot get back to there.
@@ -219,12 +223,10 @@ class FrameDecoder:
         return frame
 
     def _decode(self, index: int) -> np.ndarray:
-        if self._decoded is None or self._decoded[0] != index:
+        if self._decoded[0] != index:
             self._go_to(index)
         # A jump to a key frame decodes it.
-        if self._decoded is not None and self._decoded[0] == index:
-            return self._decoded[1]
-        return self._next_frame()
+        return self._decoded[1] if self._decoded[0] == index else self._next_frame()
 
     def _go_to(self, index: int) -> None:
         """Bring the decoder to frame `index` by playing on or by a jump, whichever decodes less."""
@@ -345,18 +347,6 @@ class FrameDecoder:
             return count, not _is_end(error)
 
 
-def _copy_with_one_frame(path: str, promise: int, folder: Path) -> str:
-    """
-    A copy of an AVI file that promises one frame in place of more than it can hold: decord would reserve memory for
-    them, and finds out by itself how many there are.
-    """
-    copy = shutil.copyfile(path, folder / "video.avi")
-    with copy.open("r+b") as file:
-        file.seek(promise)
-        file.write((1).to_bytes(4, "little"))
-    return str(copy)
-
-
 # ---- decord ----
 
 
@@ -409,9 +399,7 @@ def _without_padding(frame: Any) -> np.ndarray:
     the first 3 * 48 bytes of each row are pixels.
     """
     pixels = frame.asnumpy()
-    height, width, channels = pixels.shape
-    if channels == 3:
-        return pixels
+    height, width = pixels.shape[:2]
     return pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
@@ -419,7 +407,7 @@ def _without_padding(frame: Any) -> np.ndarray:
 
 
 class _Server:
-    """Answers requests until the pipe they come through is closed or its other process is gone."""
+    """Answers requests until the pipe they come through is closed or its other process is gone. Memory -1: none."""
 
     def __init__(self, pipe: Connection, memory: int):
         self._pipe, self._memory_file = pipe, memory
@@ -456,9 +444,12 @@ class _Server:
         return {}
 
     def send(self, reply: dict[str, Any] | None) -> None:
-        """A reply; `None` is a sign of life."""
+        """A reply, and what it tells of if no memory is shared; `None` is a sign of life."""
         with self._lock:
             self._pipe.send_bytes(b"" if reply is None else json.dumps(reply).encode())
+            if self._memory_file < 0 and reply is not None:
+                self._pipe.send_bytes(self._memory or b"")
+                self._memory = None
 
     def watch(self) -> None:
         """Tell of progress while a request takes long; end with the process that asks, however it ends."""
@@ -466,7 +457,7 @@ class _Server:
         while os.getppid() == self._parent:
             time.sleep(0.2)
             file = self._current
-            now = (file, file.position if file is not None else 0)
+            now = (file, 0 if file is None else file.position)
             if now != last:
                 self.send(None)
             last = now
@@ -485,7 +476,9 @@ class _Server:
         return self._current
 
     def _mapped(self, size: int) -> mmap.mmap:
-        if os.fstat(self._memory_file).st_size < size:
+        if self._memory_file < 0:
+            self._memory = mmap.mmap(-1, size)
+        elif os.fstat(self._memory_file).st_size < size:
             os.ftruncate(self._memory_file, size)
         if self._memory is None or len(self._memory) < size:
             self._memory = mmap.mmap(self._memory_file, 0)
@@ -503,16 +496,22 @@ def _limit(name: str, most: int) -> None:
 
 def _limit_memory(path: str, max_pixels: int) -> None:
     """Bound what the next file may add: its own size (decord reads ahead) and what frames of that size need."""
-    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
         used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
         _limit("RLIMIT_DATA", used + os.path.getsize(path) + _BYTES_PER_PIXEL * max_pixels)
 
 
+def _wait_for_call() -> Connection:
+    with Listener(("127.0.0.1", 0), authkey=os.environ[KEY_VARIABLE].encode()) as listener:
+        print(listener.address[1], flush=True)
+        return listener.accept()
+
+
 def main(memory: int, pipe: int) -> None:
-    """Serve what comes through the pipe; both are descriptors."""
+    """Serve what comes through the pipe; both are descriptors, or -1 if none were given."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks, which may want more frames
     _limit("RLIMIT_CORE", 0)
-    server = _Server(Connection(pipe), memory)
+    server = _Server(Connection(pipe) if pipe >= 0 else _wait_for_call(), memory)
     try:
         _load_decord()
     except (ImportError, OSError) as error:

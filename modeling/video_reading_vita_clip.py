@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
-from multiprocessing.connection import Connection, Pipe
-from typing import Any
+from multiprocessing.connection import Client, Connection, Pipe
+from typing import IO, Any
 
 import numpy as np
 import torch
 from transformers.video_utils import VideoMetadata
 
 from .video_container_vita_clip import look_into, reason_not_opened
-from .video_decoding_vita_clip import PROGRAM
+from .video_decoding_vita_clip import KEY_VARIABLE, PROGRAM
 from .video_source_vita_clip import VideoFile, VideoReadError, VideoSource, locate_video, number_of_environment
 from .video_source_vita_clip import is_video_source as is_source_of_file
 
@@ -252,6 +252,8 @@ class _DecordFrames:
         self._file = file
         max_pixels = number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS)
         self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        if self._container.promise:
+            self._file = file.copy_with_one_frame(self._container.promise)
         self._options = {"num_threads": num_threads, "max_pixels": max_pixels, "container": asdict(self._container)}
         reply, process = self._ask("opening it")
         self.num_frames, self.height, self.width = reply["num_frames"], reply["height"], reply["width"]
@@ -296,7 +298,7 @@ class _DecoderEndedError(Exception):
 class _DecoderProcess:
     """
     A running `video_decoding_vita_clip.py`: one request at a time, answered in JSON, and frames in memory that both
-    processes map.
+    processes map, or after the answer.
 
     Raises:
         ImportError: decord is not installed.
@@ -304,25 +306,28 @@ class _DecoderProcess:
     """
 
     def __init__(self) -> None:
-        memory = _file_in_memory()
-        self._pipe, theirs = Pipe()
+        # A new program may get open files of this one's: not on Windows, which has no `fork` either.
+        shared: list[Any] = [_file_in_memory(), *Pipe()] if hasattr(os, "fork") else [None] * 3
+        memory, ours, theirs = shared
+        passed, key = [file.fileno() for file in (memory, theirs) if file], uuid.uuid4().hex
         # The same packages as here, however they got onto the path; the folder of the program itself is none of them.
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                [sys.executable, PROGRAM, str(memory), str(theirs.fileno())],
+                [sys.executable, PROGRAM, *map(str, passed or (-1, -1))],
                 stdin=subprocess.DEVNULL,
-                stdout=self._messages,
+                stdout=self._messages if passed else subprocess.PIPE,
                 stderr=self._messages,
-                pass_fds=[memory, theirs.fileno()],
-                env=environment,
+                pass_fds=passed,
+                env={**environment, KEY_VARIABLE: key},
             )
+            self._pipe: Connection = ours or self._call(key)
         except OSError as error:
-            os.close(memory)
             raise OSError(f"the process that decodes videos cannot be started ({sys.executable}: {error})") from error
         finally:
-            theirs.close()
+            if theirs:
+                theirs.close()
         self._owner = os.getpid()
         self._memory_file, self._memory = memory, np.empty(0, dtype=np.uint8)
         self.end = weakref.finalize(self, _end, self._process, self._owner, self._pipe, memory)
@@ -332,6 +337,14 @@ class _DecoderProcess:
             raise OSError(f"the process that decodes videos {error} at its start: {self._last_message()}") from error
         if "import_error" in ready:
             raise ImportError(ready["import_error"])
+
+    def _call(self, key: str) -> Connection:
+        """To the socket whose number the process prints."""
+        with self._process.stdout as lines:  # type: ignore[union-attr]
+            port = lines.readline()
+        if not port:
+            raise OSError(f"it {self._cause_of_end()}: {self._last_message()}")
+        return Client(("127.0.0.1", int(port)), authkey=key.encode())
 
     @property
     def is_usable(self) -> bool:
@@ -356,9 +369,10 @@ class _DecoderProcess:
             raise
 
     def memory(self, size: int) -> np.ndarray:
-        """The first bytes of what both processes map, to be copied before the next request."""
-        if len(self._memory) < size:
-            self._memory = np.frombuffer(mmap.mmap(self._memory_file, 0, prot=mmap.PROT_READ), dtype=np.uint8)
+        """The first bytes of what both processes map, or of what came, to be copied before the next request."""
+        if self._memory_file and len(self._memory) < size:
+            mapped = mmap.mmap(self._memory_file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._memory = np.frombuffer(mapped, dtype=np.uint8)
         return self._memory[:size]
 
     def _receive(self, seconds: float) -> dict[str, Any]:
@@ -367,6 +381,8 @@ class _DecoderProcess:
             if self._pipe.poll(0.1):
                 try:
                     reply = self._pipe.recv_bytes()
+                    if reply and self._memory_file is None:
+                        self._memory = np.frombuffer(self._pipe.recv_bytes(), dtype=np.uint8)
                 except (EOFError, OSError):
                     raise _DecoderEndedError(self._cause_of_end()) from None
                 if reply:
@@ -379,13 +395,13 @@ class _DecoderProcess:
                     raise _DecoderEndedError(f"was ended because it made no progress for {waited:.1f} s")
 
     def _seconds_worked(self) -> float:
-        """Processor time that the process has used; what the clock says where that cannot be known."""
+        """Processor time that the process has used; 0 where that cannot be known, so that only long waits count."""
         try:
-            with open(f"/proc/{self._process.pid}/stat") as file:
+            with open(f"/proc/{self._process.pid}/stat", encoding="utf-8") as file:
                 fields = file.read().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, IndexError):
-            return time.monotonic()
+            return 0.0
 
     def _cause_of_end(self) -> str:
         try:
@@ -403,21 +419,20 @@ class _DecoderProcess:
         return lines[-1] if lines else "it said nothing"
 
 
-def _end(process: "subprocess.Popen[bytes]", owner: int, pipe: Connection, memory: int) -> None:
+def _end(process: "subprocess.Popen[bytes]", owner: int, pipe: Connection, memory: IO[bytes] | None) -> None:
     """A fork that has the process of its parent closes its end of the pipe, and leaves the process alone."""
     pipe.close()
-    os.close(memory)
+    if memory:
+        memory.close()
     if owner == os.getpid():
         process.kill()
         process.wait()
 
 
-def _file_in_memory() -> int:
-    """Its descriptor; where there is no such thing, that of a temporary file."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("vita-clip-frames")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+def _file_in_memory() -> IO[bytes]:
+    """Where there is no such thing, a temporary file."""
+    memory = os.memfd_create("vita-clip-frames") if hasattr(os, "memfd_create") else None
+    return tempfile.TemporaryFile() if memory is None else open(memory, "r+b")
 
 
 class _ThisThread(threading.local):

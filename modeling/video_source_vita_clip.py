@@ -102,6 +102,18 @@ class VideoFile:
         """Absolute path that this process and others of the same user open, as long as this object is not closed."""
         return self._path or _path_of_descriptor(self._file)
 
+    def copy_with_one_frame(self, place: int) -> "VideoFile":
+        """
+        A copy of an AVI file that promises one frame, at this place, instead of more than it can hold: decord would
+        reserve memory for them, and finds out by itself how many there are.
+        """
+        with open(self.path, "rb") as file:
+            copy = _store(self.name, _read(self.name, file), os.path.getsize(self.path))
+        with open(copy.path, "r+b") as written:
+            written.seek(place)
+            written.write((1).to_bytes(4, "little"))
+        return copy
+
     def close(self) -> None:
         """Remove the file if it is a temporary one."""
         if self._discard is not None:

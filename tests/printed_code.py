@@ -26,6 +26,7 @@ PAGES = (
         "docs/python.md",
         "docs/checkpoint_format.md",
         "docs/troubleshooting.md",
+        "docs/platforms.md",
     ),
     *("docs/architecture.md", "docs/motion_shapes/README.md", "vita_clip_hf/demo/tiny_clip/README.md"),
 )

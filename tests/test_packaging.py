@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"decord": "decord2", "PIL": "pillow", "yaml": "pyyaml", "jinja2": "Jinja2"}
 DESIGNED_TOP_LEVEL = {
     *{"modeling", "vita_clip_hf", "hub_cards", "examples", "benchmarks", "tests", "docs", ".ci", ".github"},
-    *{"pyproject.toml", "constraints.txt", "constraints-oldest.txt", "Makefile", ".gitignore"},
+    *{"pyproject.toml", "MANIFEST.in", "constraints.txt", "constraints-oldest.txt", "Makefile", ".gitignore"},
     *{"README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md"},
 }
 

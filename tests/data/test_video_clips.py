@@ -324,3 +324,10 @@ def test_a_part_that_ends_before_it_starts_is_an_error_of_the_list(annotations, 
     row = {"video": load_videos(annotations)[0]["video"], "label": 0, "start": 1.0, "end": 0.5}
     with pytest.raises(ValueError, match=r"000000\.mp4: expected seconds with start before end, found 1 and 0\.5"):
         VideoClips([row], processor, on_bad_video="skip")[0]
+
+
+def test_workers_that_are_started_anew_give_the_same_clips(annotations, processor):
+    """As on macOS and Windows, where nothing is forked."""
+    clips = VideoClips(load_videos(annotations), processor, **SETTINGS, augmentation=add_noise)
+    here, there = batches(clips), batches(clips, num_workers=1, multiprocessing_context="spawn")
+    assert all(torch.equal(one["pixel_values"], other["pixel_values"]) for one, other in zip(here, there, strict=True))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,6 +65,17 @@ def test_a_second_training_is_refused_by_name_and_a_killed_one_leaves_no_lock(tm
         first.wait()
     with sole_training(tmp_path):  # its worker is waited for
         assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
+
+
+def test_no_signal_is_sent_where_signal_0_is_an_event(tmp_path, monkeypatch):
+    """As on Windows, where it would interrupt the other training instead of asking whether it is alive."""
+    (tmp_path / OWNER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+    assert run_folder._owner_runs(tmp_path)
+    monkeypatch.setattr(signal, "CTRL_C_EVENT", 0, raising=False)
+    monkeypatch.setattr(os, "kill", lambda *arguments: pytest.fail("a signal was sent"))
+    assert not run_folder._owner_runs(tmp_path)
+    with sole_training(tmp_path):
+        pass
 
 
 def test_a_training_may_ask_twice(tmp_path):

@@ -63,7 +63,9 @@ def stage_reports(reports: Sequence[Path], checkpoint: Path, target: Path) -> li
             Dataset.from_list(without_paths(rows)).to_parquet(place / PREDICTIONS_FILE)
         for path in sorted((report / EVAL_RESULTS).glob("*.yaml")):
             (target / EVAL_RESULTS).mkdir(exist_ok=True)
-            (target / EVAL_RESULTS / path.name).write_text(without_paths(path.read_text(encoding="utf-8")), "utf-8")
+            (target / EVAL_RESULTS / path.name).write_text(
+                without_paths(path.read_text(encoding="utf-8")), encoding="utf-8"
+            )
         results += _results(report / INDEX_FILE)
     return results
 

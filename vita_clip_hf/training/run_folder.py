@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ def _owner_runs(folder: Path) -> bool:
     owner = _owner(folder)
     if owner is None or owner[1] != socket.gethostname():
         return False
+    if hasattr(signal, "CTRL_C_EVENT"):
+        return False  # on Windows signal 0 is no question, but that event: the lock alone is asked
     try:
         os.kill(owner[0], 0)
     except ProcessLookupError:
