@@ -22,6 +22,8 @@ ORDERS = (
     "import vita_clip_hf; from transformers import AutoConfig, AutoModel, AutoProcessor",
     "import vita_clip_hf.modeling.pipeline_vita_clip",
     "from vita_clip_hf import VitaClipProcessor; from transformers import Trainer",
+    "from vita_clip_hf.hub.cards import CardDetails",  # as `vita-clip publish` does
+    "from vita_clip_hf.hub import publish_folder",
 )
 KNOWN = """
 from transformers import AutoConfig, MODEL_MAPPING, PROCESSOR_MAPPING, VIDEO_PROCESSOR_MAPPING

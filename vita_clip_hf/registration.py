@@ -14,7 +14,8 @@ from importlib.abc import FileLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_WATCHED = ("transformers.", f"{__package__}.modeling.")
+# hub/ imports modeling/, and what is registered imports hub/: registration waits until a module of hub/ is loaded too.
+_WATCHED = ("transformers.", f"{__package__}.modeling.", f"{__package__}.hub.")
 
 
 def _register_config() -> None:

@@ -117,9 +117,9 @@ def test_api_pages_have_what_evaluation_adds(pages, site):
 
 
 def test_references_of_docstrings_are_links(site):
-    text = (site / "api" / "models" / "index.md").read_text(encoding="utf-8")
-    assert "](#vita_clip_hf.VitaClipModel" in text or "](<#vita_clip_hf.VitaClipModel" in text
-    assert r"\[`" not in text
+    text = (site / "api" / "models" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<a class="autorefs[^>]*href="[^"]*#vita_clip_hf.VitaClipModel"><code>', text)
+    assert "[<code>" not in text
 
 
 def test_the_figure_says_what_it_shows():
