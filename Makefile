@@ -40,11 +40,12 @@ lint: install ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# modeling/ is installed as vita_clip_hf.modeling, which a type checker cannot see: link the two as they install.
+# modeling/ is installed as vita_clip_hf.modeling, hub_cards/ likewise, which a type checker cannot see: link all as
+# they install.
 types: install ## check types
 	rm -rf $(TYPES)
 	mkdir -p $(TYPES)/vita_clip_hf
-	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(TYPES)/vita_clip_hf/
+	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(CURDIR)/hub_cards $(TYPES)/vita_clip_hf/
 	ln -s $(CURDIR)/benchmarks $(TYPES)/
 	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf -p benchmarks
 

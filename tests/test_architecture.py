@@ -50,7 +50,7 @@ ROOMS = (
     ("hub", "convert", "visualize"),
     ("evaluation",),
     ("training", "predict", "benchmark", "evaluate"),
-    ("demo", "search"),
+    ("demo", "search", "app"),
     ("cli", "registration"),
     ("__init__",),
 )

@@ -129,7 +129,7 @@ def load_predictor(
     """
     from ..models import load_model
 
-    device = _available(device)
+    device = available_device(device)
     loaded, processor = load_model(model, device=device)
     settings = {} if views is None else dict(zip(("num_temporal_views", "num_spatial_views"), views, strict=True))
     return Predictor(loaded, processor, labels, templates, top_k, **settings)
@@ -148,11 +148,11 @@ def predict_file(
     return load_predictor(model, labels, templates, top_k, device, views)(video)
 
 
-def _available(device: "str | torch.device | None") -> "torch.device":
+def available_device(device: "str | torch.device | None") -> "torch.device":
     """The device, if this machine has it; by default the first accelerator, else the CPU."""
     import torch
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.isavailable_device() else None
     if device is None:
         return accelerator or torch.device("cpu")
     try:
@@ -166,4 +166,4 @@ def _available(device: "str | torch.device | None") -> "torch.device":
     return found
 
 
-__all__ = ["Predictor", "load_predictor", "predict_file"]
+__all__ = ["Predictor", "available_device", "load_predictor", "predict_file"]
