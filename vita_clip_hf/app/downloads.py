@@ -28,9 +28,8 @@ def downloaded(url: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vita-clip-") as folder:
         path = Path(folder) / f"video{_ending(url)}"
         try:
-            with locate_video(url, allow_private=False) as video, open(path, "wb") as target:
-                with open(video.path, "rb") as source:
-                    shutil.copyfileobj(source, target)
+            with locate_video(url, allow_private=False) as video:
+                shutil.copyfile(video.path, path)
         except OSError as error:
             raise RequestError(" ".join(str(error).split())) from error
         yield path

@@ -188,10 +188,10 @@ def _answer(found: Analysis, what: str) -> str:
 
 def _pictures(look: Look) -> list[list[tuple[Any, str]]]:
     """For each gallery its pictures with their times; none for a token that the model does not have."""
-    num_frames = len(look.pictures[VIEWS[0]])
-    captions = [
-        f"frame {number + 1}" if look.times is None else clock(look.times[number]) for number in range(num_frames)
-    ]
+    if look.times is None:
+        captions = [f"frame {number + 1}" for number in range(len(look.pictures[VIEWS[0]]))]
+    else:
+        captions = [clock(time) for time in look.times]
     return [
         [(picture, caption) for picture, caption in zip(look.pictures[name], captions, strict=True)]
         if name in look.pictures

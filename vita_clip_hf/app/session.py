@@ -1,4 +1,4 @@
-"""What the app answers, without a browser: ranked labels, a timeline, prompts on and off, and where the model looks."""
+"""What the app answers, without a browser: ranked labels, a timeline, prompts on and off, where the model looks."""
 
 import os
 from collections.abc import Iterator, Sequence

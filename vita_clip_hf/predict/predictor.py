@@ -152,7 +152,7 @@ def available_device(device: "str | torch.device | None") -> "torch.device":
     """The device, if this machine has it; by default the first accelerator, else the CPU."""
     import torch
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.isavailable_device() else None
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device is None:
         return accelerator or torch.device("cpu")
     try:
