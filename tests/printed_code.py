@@ -11,6 +11,7 @@ PAGES = (
     *(
         "README.md",
         "CONTRIBUTING.md",
+        "docs/app.md",
         "docs/data.md",
         "docs/evaluation.md",
         "docs/models.md",

@@ -42,6 +42,8 @@ NOT_RUN = {
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"(?s)vita-clip publish.*|from vita_clip_hf\.hub import .*": "needs the Hub; tests/hub/test_publish.py has one",
     r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
+    r"(?s)vita-clip app.*|from gradio_client import .*": "serves until it is stopped; tests/show/app runs both",
+    r"(?s)from huggingface_hub import create_repo.*": "needs the Hub; tests/show/app/test_space.py runs the files",
     r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
     r"sbatch .*": "needs a cluster",
     r"accelerate launch .*ddp_8\.yaml.*": "needs eight GPUs",

@@ -7,9 +7,9 @@ from vita_clip_hf.app.timeline import Window
 def test_a_cue_lasts_until_the_next_window_starts():
     windows = [Window(start, start + 2, [{"label": "jump", "score": 0.876}]) for start in (0, 1, 2)]
     assert subtitles(windows) == [
-        {"text": "jump (88%)", "timestamp": [0, 1]},
-        {"text": "jump (88%)", "timestamp": [1, 2]},
-        {"text": "jump (88%)", "timestamp": [2, 4]},
+        {"text": "jump (88%)", "timestamp": [0, 0.999]},
+        {"text": "jump (88%)", "timestamp": [1, 1.999]},
+        {"text": "jump (88%)", "timestamp": [2, 3.999]},
     ]
 
 

@@ -67,7 +67,23 @@ def build_app(session: Session, examples: Sequence[Path] = (), title: str = "Vit
 
 def page_settings() -> dict[str, Any]:
     """What `launch` takes beside the page: its looks."""
-    theme = gr.themes.Soft(primary_hue="cyan", secondary_hue="cyan", neutral_hue="slate", font=list(FONTS))
+    theme = gr.themes.Soft(primary_hue="cyan", secondary_hue="cyan", neutral_hue="slate", font=list(FONTS)).set(
+        # Text and its ground differ by 4.5 : 1 or more, in light and in dark.
+        block_label_text_color="*primary_900",
+        block_title_text_color="*primary_900",
+        block_label_text_color_dark="*primary_50",
+        block_title_text_color_dark="*primary_50",
+        block_title_background_fill_dark="*primary_900",
+        block_label_background_fill_dark="*primary_900",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        link_text_color="*primary_700",
+    )
     return {"theme": theme, "css": _file("app.css"), "js": _file("names.js")}
 
 
@@ -121,7 +137,8 @@ def _galleries() -> list[gr.Gallery]:
             with gr.Tab(name):
                 galleries.append(
                     gr.Gallery(
-                        label=f"{name}: what the model sees" if name == VIEWS[0] else f"{name}: where it looks",
+                        label=name,
+                        show_label=False,
                         columns=4,
                         height="auto",
                         object_fit="contain",

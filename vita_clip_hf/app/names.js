@@ -1,4 +1,4 @@
-// Gradio's player has controls without names, which screen readers need. It makes them anew with each video.
+// Gradio's player and its examples have controls without names, which screen readers need. They are made anew with each video.
 () => {
   const name = (selector, label) =>
     document.querySelectorAll(selector).forEach((found) => found.getAttribute("aria-label") || found.setAttribute("aria-label", label));
@@ -8,6 +8,10 @@
     name("#vc-player video", "The video");
     name("#vc-player input[type=range]", "Volume");
     name("input[type=file]", "Choose a video file");
+    document.querySelectorAll(".empty[aria-label]:not([role])").forEach((empty) => empty.setAttribute("role", "img"));
+    document.querySelectorAll(".gallery-item").forEach((example, number) => {
+      if (!example.hasAttribute("aria-label")) example.setAttribute("aria-label", `Example ${number + 1}`);
+    });
   };
   nameAll();
   new MutationObserver(nameAll).observe(document.body, { childList: true, subtree: true });

@@ -22,7 +22,7 @@ def ranked_bars(title: str, ranking: Ranking, note: str = "") -> str:
     """
     rows = "".join(_bar(entry["label"], entry["score"]) for entry in ranking)
     note = f'<span class="vc-note">{escape(note)}</span>' if note else ""
-    return f'<section class="vc-ranking"><h3>{escape(title)}{note}</h3><ol>{rows}</ol></section>'
+    return f'<section class="vc-ranking"><h2>{escape(title)}{note}</h2><ol>{rows}</ol></section>'
 
 
 def side_by_side(on: Ranking, off: Ranking, what: str) -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 from .timeline import Window, segments
 
+# Seconds between cues: browsers show both of two that touch, at the moment where they do.
+GAP = 0.001
 # What WebVTT gives a meaning, https://www.w3.org/TR/webvtt1/#webvtt-cue-text.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -19,7 +21,7 @@ def subtitles(windows: Sequence[Window]) -> list[dict[str, Any]]:
     return [
         {
             "text": f"{escape_cue(piece.window.label)} ({piece.window.score:.0%})",
-            "timestamp": [piece.window.start, piece.end],
+            "timestamp": [piece.window.start, round(piece.end - GAP, 3)],
         }
         for piece in segments(windows)
     ]
