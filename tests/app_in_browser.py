@@ -41,7 +41,7 @@ def visit(browser, address: str, width: int = 1280, height: int = 960):
     context.set_default_timeout(WAIT)
     opened = context.new_page()
     opened.goto(address)
-    opened.wait_for_selector("#vc-run")
+    opened.wait_for_selector("#vc-player input[type=file][aria-label]", state="attached")  # names.js has run
     yield opened
     context.close()
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from absent import without
 
-from vita_clip_hf.app import launch as module
+from vita_clip_hf.app.launch import find_examples
 from vita_clip_hf.cli import build_parser, main
 
 
@@ -40,10 +40,10 @@ def test_examples_are_those_of_adapters_and_those_that_are_named(tmp_path):
     for name in ("adapter/example.mp4", "clips/a.mp4", "clips/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = module._examples([tmp_path / "adapter", "user/other"], [str(tmp_path / "clips")])
+    found = find_examples([tmp_path / "adapter", "user/other"], [str(tmp_path / "clips")])
     assert [path.relative_to(tmp_path.resolve()).as_posix() for path in found] == [
         "adapter/example.mp4",
         "clips/a.mp4",
     ]
     with pytest.raises(FileNotFoundError, match=r"nothing\.mp4: no such file"):
-        module._examples([], [str(tmp_path / "nothing.mp4")])
+        find_examples([], [str(tmp_path / "nothing.mp4")])

@@ -49,5 +49,11 @@ def test_each_window_is_a_button_as_wide_as_it_is_long():
     assert [button["style"].partition(" ")[0] for button in buttons] == ["flex:1.000", "flex:2.000"]
 
 
+def test_windows_too_short_for_a_name_leave_it_to_the_legend():
+    page = Tags(timeline_bar([Window(start, start + 1, ranking()) for start in range(12)]))
+    assert page.text.count("jump") == 1
+    assert all(attributes["data-label"] == "jump" for tag, attributes in page.found if tag == "button")
+
+
 def test_a_video_without_times_says_why_it_has_no_timeline():
     assert "does not say when" in timeline_bar(None)

@@ -50,14 +50,14 @@ def launch(
     """
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("The app needs Gradio: pip install 'vita-clip-hf[app]'.")
-    pictures = _examples(models, examples)
+    clips = find_examples(models, examples)
     from ..predict.predictor import available_device
     from .adapters import Adapters
     from .layout import build_app, page_settings
     from .session import Session
 
     session = Session(Adapters(models, str(available_device(device))))
-    app = build_app(session, pictures, title)
+    app = build_app(session, clips, title)
     app.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE)
     app.launch(
         server_name=host,
@@ -65,7 +65,7 @@ def launch(
         share=share,
         mcp_server=importlib.util.find_spec("mcp") is not None if mcp is None else mcp,
         max_file_size=session.limits.max_video_bytes,
-        allowed_paths=[str(path) for path in pictures],
+        allowed_paths=[str(path) for path in clips],
         state_session_capacity=SESSIONS,
         prevent_thread_lock=True,
         ssr_mode=False,
@@ -81,7 +81,13 @@ def launch(
     return app
 
 
-def _examples(models: Sequence[str | os.PathLike], examples: Sequence[str]) -> list[Path]:
+def find_examples(models: Sequence[str | os.PathLike], examples: Sequence[str]) -> list[Path]:
+    """
+    The `example.mp4` of each model's folder that has one, and the videos that are named.
+
+    Raises:
+        OSError: a video that is named is not a file of this machine.
+    """
     of_models = [Path(model) / "example.mp4" for model in models]
     found = [path.resolve() for path in of_models if path.is_file()]
     if examples:
@@ -95,4 +101,4 @@ def _examples(models: Sequence[str | os.PathLike], examples: Sequence[str]) -> l
     return found
 
 
-__all__ = ["launch"]
+__all__ = ["find_examples", "launch"]

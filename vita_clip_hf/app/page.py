@@ -8,6 +8,8 @@ from .timeline import Segment, Window, clock, segments
 
 # Tints that dark text is read on, with 7 : 1 or more; the colour is never the only sign.
 TINTS = ("#a6d8e7", "#f4cf8f", "#b9e0bd", "#e3c3ee", "#f3b8b0", "#d9d8a2", "#c2cdf5", "#d8c9b8")
+# Windows that are shorter than this share of the video leave their names to the legend.
+SHORTEST_NAMED = 1 / 9
 NOTHING_YET = '<p class="vc-hint">Pick a clip: labels, timeline and attention appear here.</p>'
 
 
@@ -38,7 +40,8 @@ def timeline_bar(windows: Sequence[Window] | None) -> str:
     if windows is None:
         return '<p class="vc-hint">The file does not say when its frames are shown, so it has no timeline.</p>'
     pieces = segments(windows)
-    buttons = "".join(_segment(piece) for piece in pieces)
+    total = sum(piece.seconds for piece in pieces)
+    buttons = "".join(_segment(piece, is_named=piece.seconds >= total * SHORTEST_NAMED) for piece in pieces)
     colors = {piece.window.label: TINTS[piece.color % len(TINTS)] for piece in pieces}
     legend = "".join(
         f'<li><span class="vc-swatch" style="background:{color}" aria-hidden="true"></span>{escape(label)}</li>'
@@ -59,14 +62,14 @@ def _bar(label: str, score: float) -> str:
     )
 
 
-def _segment(piece: Segment) -> str:
+def _segment(piece: Segment, is_named: bool) -> str:
     window = piece.window
     words = f"{clock(window.start)} to {clock(window.end)}: {window.label}, {window.score:.0%}"
     return (
         f'<button type="button" class="vc-window" data-start="{window.start:.3f}" data-end="{window.end:.3f}" '
-        f'data-until="{piece.end:.3f}" title="{escape(words)}" aria-label="{escape(words)}" '
+        f'data-until="{piece.end:.3f}" data-label="{escape(window.label)}" title="{escape(words)}" aria-label="{escape(words)}" '
         f'style="flex:{max(piece.seconds, 0.001):.3f} 1 0;background:{TINTS[piece.color % len(TINTS)]}">'
-        f"<span>{escape(window.label)}</span></button>"
+        f"<span>{escape(window.label) if is_named else ''}</span></button>"
     )
 
 
