@@ -67,7 +67,8 @@ def _segment(piece: Segment, is_named: bool) -> str:
     words = f"{clock(window.start)} to {clock(window.end)}: {window.label}, {window.score:.0%}"
     return (
         f'<button type="button" class="vc-window" data-start="{window.start:.3f}" data-end="{window.end:.3f}" '
-        f'data-until="{piece.end:.3f}" data-label="{escape(window.label)}" title="{escape(words)}" aria-label="{escape(words)}" '
+        f'data-until="{piece.end:.3f}" data-label="{escape(window.label)}" '
+        f'title="{escape(words)}" aria-label="{escape(words)}" '
         f'style="flex:{max(piece.seconds, 0.001):.3f} 1 0;background:{TINTS[piece.color % len(TINTS)]}">'
         f"<span>{escape(window.label) if is_named else ''}</span></button>"
     )
