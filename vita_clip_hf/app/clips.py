@@ -11,8 +11,8 @@ from ..modeling.pipeline_vita_clip import window_bounds
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.video_reading_vita_clip import VideoReader, end_of_last_frame
 
-# Without a wish a timeline has at most this many windows, none of them shorter than this.
-WINDOWS_BY_DEFAULT, SHORTEST_WINDOW = 24, 1.0
+# Without a wish a timeline has at most this many windows, and none is shorter than an action takes, in seconds.
+WINDOWS_BY_DEFAULT, SHORTEST_WINDOW = 24, 2.0
 
 Span = tuple[float, float]
 
