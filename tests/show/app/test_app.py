@@ -95,17 +95,16 @@ def test_frames_have_their_times_and_attention_stands_beside_them(long_page):
 def test_two_people_with_different_adapters_each_get_their_own_answer(app, browser, adapters, videos):
     wanted = {name: expected(adapters[name], videos["short"]) for name in adapters}
     with visit(browser, app) as first, visit(browser, app) as second:
-        people = {"motions": first, "looks": second}
-        for person in people.values():
+        for person in (first, second):
             put(person, videos["short"])
         choose(second, "looks")
         wait_for_label(second, "a circle")
-        for _ in range(2):
-            for person in people.values():  # both at once
-                person.evaluate("document.querySelector('.vc-answer').remove()")
-                person.locator("#vc-run").click()
-            for name, person in people.items():
-                person.wait_for_selector(".vc-answer")
+        for swapped in (True, False):
+            names = ("looks", "motions") if swapped else ("motions", "looks")
+            for person, name in zip((first, second), names, strict=True):
+                choose(person, name)  # both at once
+            for person, name in zip((first, second), names, strict=True):
+                wait_for_label(person, LABELS[name][0])
                 close_to(ranking(person), wanted[name])
 
 
@@ -137,10 +136,9 @@ def test_an_example_is_one_click(page, adapters, videos):
 def test_a_clip_of_the_camera_is_answered(page):
     page.get_by_label("Capture from camera").click()
     page.get_by_title("grant webcam access").click()
-    record = page.get_by_label("start recording")
-    record.click()
-    page.wait_for_timeout(3000)
-    page.get_by_label("stop recording").click()
+    page.get_by_label("start recording").click()
+    page.wait_for_timeout(3000)  # of a recording
+    page.get_by_text("Stop", exact=True).click()
     page.wait_for_selector(".vc-answer")
     assert len(ranking(page)) == 3
 
