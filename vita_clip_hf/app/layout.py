@@ -92,8 +92,9 @@ def page_settings() -> dict[str, Any]:
 
 def _player() -> gr.Video:
     # The sound is neither asked for nor taken off: taking it off would run ffmpeg over files of strangers. The camera
-    # is not mirrored, since left and right are what a model is asked for.
-    webcam = gr.WebcamOptions(mirror=False, constraints={"audio": False})
+    # is not mirrored, since left and right are what a model is asked for, nor larger than a model looks at.
+    size = {"width": {"ideal": 640}, "height": {"ideal": 480}}
+    webcam = gr.WebcamOptions(mirror=False, constraints={"audio": False, "video": size})
     return gr.Video(
         label="Video", sources=["upload", "webcam"], include_audio=True, webcam_options=webcam, elem_id="vc-player"
     )
