@@ -7,6 +7,9 @@ import gradio as gr
 from .messages import told
 from .session import Question, Session
 
+# Whoever works on a video shares these places: the page's parts and the endpoints together.
+AT_WORK: dict[str, Any] = {"concurrency_id": "video", "concurrency_limit": 4}
+
 
 def add_endpoints(session: Session) -> None:
     """
@@ -28,9 +31,9 @@ def add_endpoints(session: Session) -> None:
         stride = gr.Number(0, label="Seconds from one window to the next")
         answer, call = gr.JSON(label="Answer"), gr.Button("Call")
     asked, tools = [video, adapter, labels, template, top_k], _Tools(session)
-    call.click(tools.classify, [*asked, prompts], answer, api_name="classify")
-    call.click(tools.timeline, [*asked, window, stride], answer, api_name="timeline")
-    call.click(tools.compare, asked, answer, api_name="compare")
+    call.click(tools.classify, [*asked, prompts], answer, api_name="classify", **AT_WORK)
+    call.click(tools.timeline, [*asked, window, stride], answer, api_name="timeline", **AT_WORK)
+    call.click(tools.compare, asked, answer, api_name="compare", **AT_WORK)
     call.click(tools.adapters, None, answer, api_name="adapters")
 
 
@@ -105,4 +108,4 @@ class _Tools:
         return {name: list(loaded.labels(name)) for name in loaded.names}
 
 
-__all__ = ["add_endpoints"]
+__all__ = ["AT_WORK", "add_endpoints"]

@@ -9,9 +9,8 @@ from typing import Any
 
 from ..predict.inputs import find_videos
 
-# Requests at work, and those that wait; more are told to come again.
-AT_ONCE, MOST_WAITING = 4, 32
-SESSIONS = 1000  # visitors whose state is kept
+# Requests that wait for those at work; more are told to come again. Visitors whose state is kept.
+MOST_WAITING, SESSIONS = 32, 1000
 
 
 def launch(
@@ -58,7 +57,7 @@ def launch(
 
     session = Session(Adapters(models, str(available_device(device))))
     app = build_app(session, clips, title)
-    app.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE)
+    app.queue(max_size=MOST_WAITING)
     app.launch(
         server_name=host,
         server_port=port,

@@ -10,7 +10,7 @@ import gradio as gr
 
 from ..hub_cards.handler import RequestError
 from .downloads import downloaded
-from .endpoints import add_endpoints
+from .endpoints import AT_WORK, add_endpoints
 from .messages import told
 from .page import NOTHING_YET, side_by_side, timeline_bar
 from .session import Analysis, Look, Question, Session
@@ -55,12 +55,13 @@ def build_app(session: Session, examples: Sequence[Path] = (), title: str = "Vit
             "api_visibility": "private",
             "trigger_mode": "always_last",
             "show_progress_on": answer,
+            **AT_WORK,
         }
         player.change(show.arrived, outputs=outputs, **looking)
         gr.on([question[0].input, question[1].submit, run.click], show.analyse, outputs=outputs, **looking)
         question[0].change(show.placeholder, question[0], question[1], api_visibility="private", queue=False)
         timeline.select(show.window, outputs=[answer, *galleries], **looking)
-        gr.on([fetch.click, url.submit], show.fetch, url, player, api_visibility="private")
+        gr.on([fetch.click, url.submit], show.fetch, url, player, api_visibility="private", **AT_WORK)
         add_endpoints(session)
     return app
 
