@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LABELS = {"motions": ("moving left", "moving right", "growing"), "looks": ("a circle", "a square, or a box", "a star")}
-WAIT = 240_000  # milliseconds, for an answer; a busy machine may be very slow
+WAIT = 120_000  # milliseconds, for an answer; a busy machine may be very slow
 
 
 @contextmanager

@@ -84,6 +84,10 @@ def page_settings() -> dict[str, Any]:
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         link_text_color="*primary_700",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
+        checkbox_label_text_color_selected="white",
+        checkbox_label_text_color_selected_dark="white",
     )
     return {"theme": theme, "css": _file("app.css"), "js": _file("names.js")}
 

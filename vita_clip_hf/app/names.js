@@ -13,6 +13,9 @@
       if (!example.hasAttribute("aria-label")) example.setAttribute("aria-label", `Example ${number + 1}`);
     });
   };
+  // Gradio's play button takes any key for a click, Tab too, which is only on its way.
+  const isPassing = (event) => event.key === "Tab" && event.target.closest?.("#vc-player [role=button]");
+  document.addEventListener("keydown", (event) => isPassing(event) && event.stopPropagation(), true);
   nameAll();
   new MutationObserver(nameAll).observe(document.body, { childList: true, subtree: true });
 }
