@@ -56,7 +56,7 @@ def test_a_client_is_told_in_one_line(app, videos):
     client = Client(app, verbose=False)
     with pytest.raises(AppError, match=r"text\.mp4: is not a video"):
         client.predict(handle_file(str(videos["text"])), "looks", "", "", 2, True, api_name="/classify")
-    with pytest.raises(AppError, match="no adapter"):
+    with pytest.raises(AppError, match="nobody is not in the list of choices"):
         client.predict(handle_file(str(videos["short"])), "nobody", "", "", 2, True, api_name="/classify")
 
 
