@@ -49,11 +49,12 @@ lint: install ## check style and format
 types: install linked ## check types
 	cd $(TYPES) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vita_clip_hf -p benchmarks
 
-# modeling/ is installed as vita_clip_hf.modeling, which tools that read sources cannot see: link the two as they install.
+# modeling/ is installed as vita_clip_hf.modeling, hub_cards/ likewise, which tools that read sources cannot see: link all
+# as they install.
 linked:
 	rm -rf $(TYPES)
 	mkdir -p $(TYPES)/vita_clip_hf
-	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(TYPES)/vita_clip_hf/
+	ln -s $(CURDIR)/vita_clip_hf/* $(CURDIR)/modeling $(CURDIR)/hub_cards $(TYPES)/vita_clip_hf/
 	ln -s $(CURDIR)/benchmarks $(TYPES)/
 
 ci: ## everything that must pass before a change is merged

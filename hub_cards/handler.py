@@ -82,12 +82,15 @@ class Limits:
     max_windows: int = 100
 
     @classmethod
-    def from_environment(cls) -> "Limits":
+    def from_environment(cls, **defaults: int) -> "Limits":
         """
+        Args:
+            defaults: of this program, in place of those of the class.
+
         Raises:
             ValueError: a variable of the environment is no whole number above 0.
         """
-        given = {}
+        given = dict(defaults)
         for field in fields(cls):
             name = f"VITA_CLIP_{field.name.upper()}"
             text = os.environ.get(name, "").strip()
@@ -96,6 +99,28 @@ class Limits:
             if text:
                 given[field.name] = int(text)
         return cls(**given)
+
+    def apply(self) -> None:
+        """Sets the limits of downloads and of frames, which are those of the whole process."""
+        os.environ["VITA_CLIP_DOWNLOAD_BYTES"] = str(self.max_video_bytes)
+        os.environ["VITA_CLIP_DOWNLOAD_SECONDS"] = str(self.max_download_seconds)
+        os.environ["VITA_CLIP_MAX_CLIP_BYTES"] = str(self.max_clip_bytes)
+
+    def check_labels(self, labels: Any, templates: Any = None) -> None:
+        """
+        Args:
+            labels: candidate labels.
+            templates: a text around a label, a list of them, or `None`.
+
+        Raises:
+            RequestError: they are no texts, or too many or too long.
+        """
+        _check_texts("candidate_labels", labels, self.max_labels, self.max_label_length)
+        if templates is None:
+            return
+        templates = [templates] if isinstance(templates, str) else templates
+        most = max(self.max_texts // len(labels), 1)
+        _check_texts("hypothesis_template", templates, most, self.max_label_length)
 
 
 class EndpointHandler:
@@ -115,9 +140,7 @@ class EndpointHandler:
         from transformers import pipeline
 
         self.limits = limits or Limits.from_environment()
-        os.environ["VITA_CLIP_DOWNLOAD_BYTES"] = str(self.limits.max_video_bytes)
-        os.environ["VITA_CLIP_DOWNLOAD_SECONDS"] = str(self.limits.max_download_seconds)
-        os.environ["VITA_CLIP_MAX_CLIP_BYTES"] = str(self.limits.max_clip_bytes)
+        self.limits.apply()
         self._classify = pipeline(
             "zero-shot-video-classification",
             model=os.fspath(path) or str(Path(__file__).resolve().parent),
@@ -218,7 +241,7 @@ class EndpointHandler:
         if labels is None and not self._has_classes:
             raise RequestError("this model has no classes of its own: give candidate_labels")
         if labels is not None:
-            self._check_labels(labels, given.get("hypothesis_template"))
+            limits.check_labels(labels, given.get("hypothesis_template"))
         _check_number(given, "top_k", 10**6)
         _check_number(given, "num_frames", limits.max_frames)
         _check_number(given, "frame_sampling_rate", limits.max_frame_sampling_rate)
@@ -230,15 +253,6 @@ class EndpointHandler:
         if function not in ("softmax", "sigmoid", "none"):
             raise RequestError(f'function_to_apply must be "softmax", "sigmoid" or "none", found {function!r:.50}')
         return {"top_k": DEFAULT_TOP_K, **given}
-
-    def _check_labels(self, labels: Any, templates: Any) -> None:
-        limits = self.limits
-        _check_texts("candidate_labels", labels, limits.max_labels, limits.max_label_length)
-        if templates is None:
-            return
-        templates = [templates] if isinstance(templates, str) else templates
-        most = max(limits.max_texts // len(labels), 1)
-        _check_texts("hypothesis_template", templates, most, limits.max_label_length)
 
 
 def _check_texts(name: str, texts: Any, most: int, longest: int) -> None:

@@ -15,6 +15,7 @@ PAGES = (
         "docs/first_adapter.md",
         "docs/concepts.md",
         "docs/when_not.md",
+        "docs/app.md",
         "docs/data.md",
         "docs/evaluation.md",
         "docs/explain.md",

@@ -51,7 +51,7 @@ ROOMS = (
     ("hub", "convert"),
     ("evaluation",),
     ("training", "predict", "benchmark"),
-    ("demo", "search", "evaluate"),
+    ("demo", "search", "evaluate", "app"),
     ("cli", "registration"),
     ("__init__",),
 )

@@ -48,6 +48,8 @@ NOT_RUN = {
     r"vita-clip convert k400\.pth .*": "needs the authors' checkpoint; tests/convert/test_files.py has one like it",
     r"(?s)from transformers import pipeline.*user/my-adapter.*": "needs the Hub; tests/hub/test_publish.py has one",
     r"vita-clip (convert|train|evaluate) .*\bdata/.*": "needs the data sets; tests/test_reproduce.py has the page",
+    r"(?s)vita-clip app.*|from gradio_client import .*": "serves until it is stopped; tests/show/app runs both",
+    r"(?s)from huggingface_hub import create_repo.*": "needs the Hub; tests/show/app/test_space.py runs the files",
     r"python server\.py .*": "serves until it is stopped; tests/hub_cards/test_server.py runs it",
     r"(?s)import mteb\n.*": "downloads data sets; tests/evaluation/test_mteb_models.py runs tasks on this disk",
     r"sbatch .*": "needs a cluster",

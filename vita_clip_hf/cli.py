@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from . import benchmark, evaluate
+from .app import command as app
 from .convert import command as convert
 from .data import command as data
 from .demo import command as demo
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_parser(commands)
     evaluate.add_parsers(commands)
     visualize.add_parser(commands)
+    app.add_parser(commands)
     benchmark.add_parser(commands)
     return parser
 
