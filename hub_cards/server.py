@@ -256,6 +256,12 @@ def _refuse(connection: socket.socket) -> None:
         connection.sendall(head + b"Content-Length: %d\r\nRetry-After: 1\r\n\r\n" % len(body) + body)
 
 
+def _one_line(error: Exception) -> str:
+    """The error; of the tracebacks that transformers' pipelines put into theirs, the error at the end."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serves the checkpoint of a folder over HTTP.")
     parser.add_argument("--model", default=os.environ.get("MODEL_DIR", str(Path(__file__).resolve().parent)))
@@ -269,7 +275,7 @@ def main() -> None:
     try:
         handler = EndpointHandler(options.model)
     except (OSError, ValueError, KeyError) as error:  # the last is of a folder whose model knows no such task
-        sys.exit(f"server.py: {options.model} cannot be served: {' '.join(str(error).split())}")
+        sys.exit(f"server.py: {options.model} cannot be served: {_one_line(error)}")
     server = VideoServer(
         handler,
         (options.host, options.port),

@@ -125,7 +125,9 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
         _stage_serving_files(source, target.folder, config.base_model_name_or_path)
         state = _trainer_state(source)
         if state["log_history"]:
-            (target.folder / TRAINING_LOG).write_text(json.dumps(state["log_history"], indent=1) + "\n", "utf-8")
+            (target.folder / TRAINING_LOG).write_text(
+                json.dumps(state["log_history"], indent=1) + "\n", encoding="utf-8"
+            )
             target.training, target.speed = _training(state), _speed(state["log_history"])
             _stage_training_curve(state["log_history"], target.folder / TRAINING_CURVE)
         reports = [Path(report) for report in additions.reports]
