@@ -1,6 +1,5 @@
 """A running app with two adapters on the tiny CLIP, videos of Motion Shapes, and a headless Chromium."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,17 +51,6 @@ def app(adapters, videos, tmp_path_factory) -> Iterator[str]:
     command = [sys.executable, "-m", "vita_clip_hf.cli", "app", "--model", *map(str, adapters.values())]
     with serving([*command, "--examples", str(videos["short"])], tmp_path_factory.mktemp("home")) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
-        )
 
 
 @pytest.fixture

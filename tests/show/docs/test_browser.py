@@ -1,6 +1,5 @@
 """The site in a browser: nothing is missing, nothing is wider than a phone, light and dark can be chosen."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,16 +21,6 @@ def address(site) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
