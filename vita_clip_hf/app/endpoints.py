@@ -98,8 +98,7 @@ class _Tools:
             top_k: labels in each ranking.
         """
         with told():
-            question = Question(adapter, labels, template, top_k)
-            on, off = (self._session.classify(video, question, prompts) for prompts in (True, False))
+            on, off = self._session.compare(video, Question(adapter, labels, template, top_k))
             return {"prompts_on": on, "prompts_off": off}
 
     def adapters(self) -> dict[str, list[str]]:

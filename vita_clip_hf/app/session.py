@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,15 +97,19 @@ class Session:
             reader = self._open(video, choice)
             whole = reader.whole()
             windows = None if reader.duration is None else self._timeline(reader, choice, question)
-            bare = self._rank([whole], Choice(choice.adapter, choice.labels, choice.template, prompts=False), question)
-            ranking = self._rank([whole], choice, question)
-            return Analysis(ranking[0], bare[0], windows, self._look(whole, choice.adapter))
+            return Analysis(*self._on_and_off(whole, choice, question), windows, self._look(whole, choice.adapter))
 
     def classify(self, video: str | os.PathLike, question: Question, prompts: bool = True) -> Ranking:
         """Ranked labels of the whole video, best first; with the prompts off by the frozen CLIP."""
         with _one_line(video):
             choice = self._choice(question, prompts)
             return self._rank([self._open(video, choice).whole()], choice, question)[0]
+
+    def compare(self, video: str | os.PathLike, question: Question) -> tuple[Ranking, Ranking]:
+        """As [`classify`], with the prompts on and with them off; the video is read once."""
+        with _one_line(video):
+            choice = self._choice(question)
+            return self._on_and_off(self._open(video, choice).whole(), choice, question)
 
     def timeline(self, video: str | os.PathLike, question: Question) -> list[Window]:
         """Ranked labels of each window."""
@@ -118,9 +122,7 @@ class Session:
         with _one_line(video):
             choice = self._choice(question)
             clip = self._open(video, choice).window(start, end)
-            bare = self._rank([clip], Choice(choice.adapter, choice.labels, choice.template, prompts=False), question)
-            ranking = self._rank([clip], choice, question)
-            return Analysis(ranking[0], bare[0], None, self._look(clip, choice.adapter))
+            return Analysis(*self._on_and_off(clip, choice, question), None, self._look(clip, choice.adapter))
 
     def _choice(self, question: Question, prompts: bool = True) -> Choice:
         names = parse_labels(question.labels)
@@ -146,6 +148,10 @@ class Session:
         labels = self.adapters.labels(choice.adapter) if choice.labels is None else choice.labels
         scores = self.adapters.scores(stack(clips), choice)
         return [rank_labels(row, labels, question.top_k) for row in scores]
+
+    def _on_and_off(self, clip: Clip, choice: Choice, question: Question) -> tuple[Ranking, Ranking]:
+        on, off = (self._rank([clip], replace(choice, prompts=prompts), question)[0] for prompts in (True, False))
+        return on, off
 
     def _look(self, clip: Clip, adapter: str) -> Look:
         maps = self.adapters.attention(clip.frames, adapter)
