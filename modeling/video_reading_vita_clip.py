@@ -251,7 +251,10 @@ class _DecordFrames:
     def __init__(self, file: VideoFile, num_threads: int):
         self._file = file
         max_pixels = number_of_environment("VITA_CLIP_MAX_FRAME_PIXELS", MAX_FRAME_PIXELS)
-        self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        try:
+            self._reader, self._container = uuid.uuid4().hex, look_into(file.path, file.head)
+        except OSError as error:
+            raise self._failed(error.strerror or error) from error
         if self._container.promise:
             self._file = file.copy_with_one_frame(self._container.promise)
         self._options = {"num_threads": num_threads, "max_pixels": max_pixels, "container": asdict(self._container)}
@@ -280,15 +283,19 @@ class _DecordFrames:
             file = {"path": path, **self._options}
             reply = process.ask({"reader": self._reader, "file": file, **request}, seconds)
         except OSError as error:
-            raise VideoReadError(f"{self._file.name}: {error.strerror or error}") from error
+            raise self._failed(error.strerror or error) from error
         except _DecoderEndedError as error:
-            raise VideoReadError(f"{self._file.name}: the decoder {error} while {activity}") from error
+            raise self._failed(f"the decoder {error} while {activity}") from error
         if "not_opened" in reply:
-            cause = reason_not_opened(reply["not_opened"], self._container.kind)
-            raise VideoReadError(f"{self._file.name}: {cause}")
+            raise self._failed(reason_not_opened(reply["not_opened"], self._container.kind))
         if "error" in reply:
-            raise VideoReadError(f"{self._file.name}: {reply['error']}")
+            raise self._failed(reply["error"])
         return reply, process
+
+    def _failed(self, cause: object) -> VideoReadError:
+        # What decord says of a file that was deleted meanwhile reads like that of a damaged one.
+        is_there = os.path.exists(self._file.path)
+        return VideoReadError(f"{self._file.name}: {cause if is_there else 'no such file (it was deleted meanwhile)'}")
 
 
 class _DecoderEndedError(Exception):

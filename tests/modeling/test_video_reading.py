@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from vita_clip_hf.modeling import video_reading_vita_clip
 from vita_clip_hf.modeling.video_reading_vita_clip import VideoReader, VideoReadError, is_video_source, read_video
 
 av = pytest.importorskip("av", reason="PyAV is the second decoder that frames are compared with")
@@ -341,6 +342,23 @@ def test_damaged_file_gives_its_good_frames_and_says_where_damage_starts(shared_
     np.testing.assert_array_equal(frames_of(VideoReader(path), [20, 3]), good[[20, 3]])
     with pytest.raises(VideoReadError, match=r"corrupted\.mp4: frame 40 cannot be decoded: .* after [12]\d of 50"):
         VideoReader(path).read_frames([0, 40])
+
+
+@pytest.mark.parametrize("moment", ["its header is read", "it is decoded"])
+def test_a_file_deleted_while_it_is_opened_is_said_to_be_gone(tmp_path, monkeypatch, moment):
+    path = write_video(tmp_path / "video.mp4")
+    look_into = video_reading_vita_clip.look_into
+
+    def unlink_and_look(*args):
+        if moment == "its header is read":
+            path.unlink()
+        container = look_into(*args)
+        path.unlink()
+        return container
+
+    monkeypatch.setattr(video_reading_vita_clip, "look_into", unlink_and_look)
+    with pytest.raises(VideoReadError, match=r"video\.mp4: no such file"):
+        VideoReader(path)
 
 
 def test_damage_in_the_middle_is_passed_by_a_jump(tmp_path):
