@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from ..data.draws import Draw, is_folder_of_draws, read_draws
+from ..data.formats.files import files_below, is_listed
 from ..data.formats.listing import ListedVideo, VideoListing
 from ..data.loading import detect_format, read_listing
 from ..names import load_labels, readable_class_names
@@ -129,10 +131,18 @@ def find_list(source: Path, split: TestSplit) -> tuple[Path, str | None]:
 
 
 def checksum(path: Path) -> str:
-    """`sha256:...` of a file, or of the lists in a folder of annotations or of draws."""
+    """
+    `sha256:...` of a file, of the lists in a folder of annotations or of draws, or of the names and sizes of the
+    videos in class folders.
+    """
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted([*path.glob("*.txt"), *path.glob("*/split_*.list")]):
-        digest.update(file.read_bytes())
+    if path.is_dir() and not is_folder_of_draws(path) and detect_format(path) == "folder":
+        for video in sorted(filter(is_listed, files_below(path))):
+            size = os.path.getsize(path / video) if os.path.exists(path / video) else None
+            digest.update(json.dumps([Path(video).as_posix(), size]).encode())
+    else:
+        for file in [path] if path.is_file() else sorted([*path.glob("*.txt"), *path.glob("*/split_*.list")]):
+            digest.update(file.read_bytes())
     return f"sha256:{digest.hexdigest()}"
 
 
