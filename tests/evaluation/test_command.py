@@ -101,7 +101,7 @@ def test_missing_and_unreadable_videos_are_counted_named_and_make_it_partial(typ
     counts = report.data["counts"]["test2"]
     assert counts == {
         **{"listed": 10, "missing": 0, "unreadable": 1, "evaluated": 9},
-        **{"of_other_classes": 0, "classes": 5},
+        **{"of_other_classes": 0, "repeated": 0, "classes": 5},
     }
     assert report.data["counts"]["test1"]["missing"] == 1
     assert [os.path.basename(path) for path in report.data["missing"]] == ["v_TaiChi_g02_c01.avi"]
