@@ -80,6 +80,28 @@ def test_another_sampling_is_encoded_anew(adapter, videos, tmp_path, change):
     assert encode(adapter, videos, tmp_path)[2] == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do_resize": False},
+        {"do_center_crop": False},
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"image_mean": [0.5] * 3},
+        {"resample": 0},
+        {"size": {"shortest_edge": 20}},
+    ],
+)
+def test_other_preprocessing_is_another_place(adapter, tmp_path, change):
+    model, processor = load_model(adapter)
+    place = open_store(model, processor, SAMPLING, tmp_path).folder
+    processor.video_processor.num_frames = 7  # the sampling says what is taken, not the processor
+    assert open_store(model, processor, SAMPLING, tmp_path).folder == place
+    for name, value in change.items():
+        setattr(processor.video_processor, name, value)
+    assert open_store(model, processor, SAMPLING, tmp_path).folder != place
+
+
 def test_a_video_that_has_changed_is_another(adapter, tmp_path):
     path = write_video(tmp_path / "videos" / "a" / "1.mp4", seed="one")
     rows = load_videos(tmp_path / "videos")

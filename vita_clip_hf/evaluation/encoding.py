@@ -30,8 +30,11 @@ from .predict import evaluation_mode
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 64  # videos of a shard: what a run that is stopped loses at most, in each process
-# Of a video processor: what decides about the pixels of a frame.
-_PREPROCESSING = ("size", "crop_size", "resample", "image_mean", "image_std", "rescale_factor", "do_center_crop")
+# Settings of a video processor that say nothing about the pixels of a frame: `ClipSampling` has its frames and views.
+_NOT_PIXELS = (
+    *("auto_map", "processor_class", "video_processor_type", "return_metadata", "device", "return_tensors"),
+    *("do_sample_frames", "num_frames", "sampling", "frame_stride", "num_temporal_views", "num_spatial_views", "fps"),
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def open_store(
     settings = video_processor.to_dict()
     about = {
         "model": fingerprint or model_fingerprint(model),
-        "preprocessing": {name: settings.get(name) for name in _PREPROCESSING},
+        "preprocessing": {name: value for name, value in settings.items() if name not in _NOT_PIXELS},
         "sampling": asdict(sampling),
     }
     return FeatureStore(cache, about)
