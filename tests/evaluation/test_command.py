@@ -10,6 +10,7 @@ import benchmark_videos as benchmarks
 import numpy as np
 import pytest
 from datasets import Dataset
+from pyarrow import parquet
 from toy_checkpoint import save_toy_checkpoint, toy_processor
 from toy_x_clip import save_toy_x_clip
 
@@ -212,6 +213,9 @@ def test_features_are_written_for_people(home, tmp_path, capsys):
     table = Dataset.from_parquet(str(tmp_path / "features.parquet"), keep_in_memory=True)
     assert table["video"] == arrays["names"].tolist()
     np.testing.assert_array_equal(np.array(table[3]["frame_embeds"], dtype=np.float32), arrays["frame_embeds"][3])
+    plain = parquet.read_table(tmp_path / "features.parquet").to_pandas()  # beside `datasets`, which is imported here
+    assert np.array(plain["times"][3].tolist()).tolist() == arrays["times"][3].tolist()
+    assert "extension" not in str(parquet.read_schema(tmp_path / "features.parquet"))
     for wrong, message in (
         ([str(tmp_path / "features.csv")], ".npz or .parquet"),
         ([str(tmp_path / "x.npz"), "--num-frames", "0"], "num_frames must be an integer of at least 1"),
