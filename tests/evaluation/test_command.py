@@ -184,6 +184,10 @@ def test_the_protocols_are_explained(capsys):
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--split", "test9"], "found 'test9'"),
         (["--model", "{home}/adapter", "{home}/adapter"], "names a model twice"),
+        (["--model", "{home}/adapter", "{home}/base/../adapter/"], "names a model twice"),
+        (["--proposals", "{home}/any.json"], "--proposals is for localisation"),
+        (["--protocol", "retrieval", "--classes", "{home}/any.txt"], "compares captions"),
+        (["--out", "{home}/adapter/config.json"], "config.json: is a file; --out is a folder"),
         (["--model", "runs/k{shots}"], "has nothing to put in for {shots}"),
     ],
 )

@@ -106,6 +106,16 @@ def test_a_folder_of_class_files_must_have_the_splits(tmp_path):
         load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path)
 
 
+@pytest.mark.parametrize("line", ["video,label", "gone.mp4,2", "gone.mp4,run"])
+def test_a_wrong_label_of_a_missing_video_is_an_error(tmp_path, line):
+    """A header is no missing video."""
+    (tmp_path / "0.mp4").touch()
+    (tmp_path / "list.csv").write_text(f"{line}\n0.mp4,0\n")
+    (tmp_path / "list.classes.txt").write_text("run\njump\n")
+    with pytest.raises(ValueError, match=r"list\.csv, line 1: expected a label from 0 to 1"):
+        load_test_sets(load_protocol("zero-shot"), tmp_path, tmp_path / "list.csv")
+
+
 def test_the_checksum_of_class_folders_is_over_their_videos(tmp_path):
     """Else reports of any two folders would seem to be of the same list."""
     for folder, classes in (("a", ("run", "jump")), ("b", ("run", "jump")), ("c", ("run", "fly"))):

@@ -108,7 +108,7 @@ def evaluate(
     """
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     resources = resources or Resources()
-    _check_dataset(protocol, data.dataset)
+    _check_data(protocol, data)
     if learner is not None and protocol.kind != "episodes":
         raise ValueError(
             f"Only few-shot episodes have draws to learn; {protocol.name} is of the kind {protocol.kind}."
@@ -316,9 +316,13 @@ def _report(model: str, protocol: Protocol, data: TestData, found: _Findings, co
     )
 
 
-def _check_dataset(protocol: Protocol, dataset: str | None) -> None:
-    if dataset is not None and protocol.dataset not in (None, dataset.lower()):
-        raise ValueError(f"The protocol {protocol.name} is for {protocol.dataset}; found --dataset {dataset}.")
+def _check_data(protocol: Protocol, data: TestData) -> None:
+    if data.dataset is not None and protocol.dataset not in (None, data.dataset.lower()):
+        raise ValueError(f"The protocol {protocol.name} is for {protocol.dataset}; found --dataset {data.dataset}.")
+    if data.proposals is not None and protocol.kind != "localisation":
+        raise ValueError(f"--proposals is for localisation; {protocol.name} is of the kind {protocol.kind}.")
+    if data.classes is not None and protocol.kind == "retrieval":
+        raise ValueError(f"--classes names classes; {protocol.name} compares captions.")
 
 
 def _one_file(path: str | os.PathLike | None, names: Sequence[str], what: str, option: str) -> Path:

@@ -182,6 +182,7 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
         root=root,
     )
     names = _names(class_file) if filters and class_file is not None else list(listing.class_names)
+    _check_labels(listing)  # of missing videos too, which are dropped
     kept, num_other = _of_classes(listing, names, format) if filters else (list(listing.videos), 0)
     there, missing = _split_by_existence(kept)
     if not there:
@@ -217,6 +218,12 @@ def _places_there(listing: VideoListing) -> list[int]:
     return [place for place, video in enumerate(listing.videos) if os.path.exists(video.path)]
 
 
+def _check_labels(listing: VideoListing) -> None:
+    for video in listing.videos:
+        if video.label is None:
+            raise ValueError(f"{video.where}: expected {listing.expected}, found {video.written!r:.120}.")
+
+
 def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[list[ListedVideo], int]:
     """The videos of some of the listing's classes, with their ids among `names`, and how many are of others."""
     ids = {name.lower(): number for number, name in enumerate(names)}
@@ -226,9 +233,7 @@ def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[l
         raise ValueError(f"{listing.source} has no class {lacking[0]!r} ({len(lacking)} of {len(ids)} are missing).")
     kept = []
     for video in listing.videos:
-        if video.label is None:
-            raise ValueError(f"{video.where}: expected {listing.expected}, found {video.written!r}.")
-        label = ids.get(words[video.label])
+        label = None if video.label is None else ids.get(words[video.label])
         if label is not None:
             kept.append(ListedVideo(video.path, label, video.written, video.where, video.span))
     return kept, len(listing.videos) - len(kept)
