@@ -128,3 +128,11 @@ def test_pictures_are_drawn(tmp_path):
     for picture in ("classes_other.png", "frames_and_views.png"):
         assert f"({picture})" in text
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_figures_are_not_drawn_as_the_same(tmp_path):
+    pytest.importorskip("matplotlib")
+    first, other = report_of("first", rows("1010", "abcd")), report_of("other", rows("1110", "abcd"))
+    other.models["other"]["num_frames"] = 16
+    other.figures = {"text_to_video_recall_at_1": 0.5}
+    assert "frames_and_views.png" not in compare_reports([first, other]).save(tmp_path).read_text()

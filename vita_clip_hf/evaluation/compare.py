@@ -106,7 +106,8 @@ class Comparison:
             )
             pictures.append((f"Top-1 by class, the {len(bars)} most different: {pair.name}", picture))
         points = self._by_frames()
-        if len({(frames, views) for _, frames, views, _ in points}) > 1:
+        is_one_figure = len({next(iter(report.figures)) for report in self.reports}) == 1
+        if is_one_figure and len({(frames, views) for _, frames, views, _ in points}) > 1:
             draw_accuracy_by_frames(points, folder / "frames_and_views.png")
             pictures.append(("Accuracy against frames and views", "frames_and_views.png"))
         page = self.as_markdown() + "".join(f"\n![{title}]({picture})\n" for title, picture in pictures)
