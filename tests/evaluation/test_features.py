@@ -146,6 +146,32 @@ def test_a_flipped_bit_anywhere_is_found(adapter, videos, tmp_path, place):
     assert encode(adapter, videos, tmp_path)[2] > 0
 
 
+def test_a_shard_of_another_model_is_none_of_this_one(adapter, videos, tmp_path, caplog):
+    store, _, _ = encode(adapter, videos, tmp_path)
+    expected = features_in(store, videos)
+    model, processor = load_model(adapter)
+    with torch.no_grad():
+        model.model.visual_projection.weight.mul_(2)
+    other = open_store(model, processor, SAMPLING, tmp_path)
+    encode_videos(model, processor, videos, SAMPLING, other)
+    shards = [next(folder.glob("*.safetensors")) for folder in (store.folder, other.folder)]
+    shards[0].write_bytes(shards[1].read_bytes())
+    again, _, calls = encode(adapter, videos, tmp_path)
+    assert calls > 0
+    assert str(shards[0]) in caplog.text
+    assert torch.equal(features_in(again, videos), expected)
+
+
+def test_features_that_are_not_finite_are_an_error_and_are_not_kept(adapter, videos, tmp_path):
+    model, processor = load_model(adapter)
+    with torch.no_grad():
+        model.model.visual_projection.weight[0, 0] = torch.nan
+    store = open_store(model, processor, SAMPLING, tmp_path)
+    with pytest.raises(ValueError, match="VitaClipModel gives features that are no finite numbers"):
+        encode_videos(model, processor, videos, SAMPLING, store)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_half_written_files_are_no_shards(adapter, videos, tmp_path):
     store, _, _ = encode(adapter, videos, tmp_path)
     left = store.folder / ".abc.safetensors-xyz" / "abc.safetensors"

@@ -246,11 +246,16 @@ def _encode(
 def _encode_clips(
     model: VideoTextModel, clips: torch.Tensor, normalization: PixelNormalization, batch_size: int
 ) -> VideoFeatures:
-    """Features, on the CPU, of uint8 clips `(N, T, 3, H, W)`."""
+    """Features, on the CPU, of uint8 clips `(N, T, 3, H, W)`. Raises `ValueError` if they are not finite."""
     parts = []
     for chunk in clips.split(batch_size):
         features = model.encode_videos(normalization(chunk.to(model.device), model.dtype))
         parts.append(features.map(lambda tensor: tensor.float().cpu()))
+        if not all(tensor.isfinite().all() for tensor in parts[-1].tensors().values()):
+            raise ValueError(
+                f"{type(model.model).__name__} gives features that are no finite numbers: its weights are damaged, or "
+                f"too large for its precision, {model.dtype}."
+            )
     return type(parts[0]).join(parts, torch.cat)
 
 
