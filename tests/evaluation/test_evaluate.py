@@ -280,6 +280,10 @@ def test_captions_that_repeat_are_equal_to_the_last_bit_and_long_ones_are_cut(ho
     scores = score_captions(contender.model, contender.store, rows, texts, short)
     assert torch.equal(scores[0], scores[-1])
 
+    assert report.parts[0].interval is not None
+    of_ranks = evaluate(home / "clip", short.with_changes({"metrics": ["median_rank"]}), data, resources)
+    assert of_ranks.parts[0].interval is None  # it would be of another figure
+
     (tmp_path / "captions.csv").write_text(f"video,caption\n{lines}video7020,{long * 4}\n")
     report = evaluate(home / "clip", short, data, resources)
     assert "1 of 514 captions are longer than 77 tokens and were cut." in report.notes
