@@ -157,6 +157,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     is_main = resources.accelerator is None or resources.accelerator.is_main_process
     folders = _folders(options.out, options.model)
     for folder in (folders or {}).values():  # before hours of work, not after
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder}: is a file; --out is a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder}: cannot be written to.")
@@ -294,7 +296,8 @@ def _end(resources: Any) -> None:
 
 def _folders(out: Path | None, models: list[str]) -> dict[str, Path] | None:
     """Where the report of each model goes: `out` itself, or a folder below it for each of several."""
-    if len(set(models)) != len(models):
+    places = [os.path.realpath(model) if os.path.isdir(model) else model for model in models]
+    if len(set(places)) != len(places):
         raise ValueError(f"--model names a model twice: {', '.join(models)}.")
     if out is None or len(models) == 1:
         return None if out is None else {models[0]: out}

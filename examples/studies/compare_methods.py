@@ -151,7 +151,8 @@ class Comparison:
     def measure_rate(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
         """A short training on all motions, judged on clips of its own."""
         judged, facts = self._train(row, seed, folder, self.clips.train, self.recipe.steps // 3)
-        return {**facts, "top_1": self._accuracy(judged, self.clips.validation, judged.own_classes())}
+        top_1 = self._accuracy(judged, self.clips.validation, judged.own_classes())
+        return {**facts, "top_1": top_1, "chance_top_1": 1 / len(MOTIONS)}
 
     def measure_supervised(self, row: dict[str, Any], seed: int, folder: Path) -> Figures:
         """All motions, all training clips."""
@@ -189,7 +190,8 @@ class Comparison:
         judged, facts = self._train(row, seed, folder, drawn, self.few_shot_steps)
         own = judged.own_classes()
         found = {"top_1": self.clips.test, "unseen_top_1": self.clips.unseen}
-        return {**facts, **{name: self._accuracy(judged, clips, own) for name, clips in found.items()}}
+        figures = {name: self._accuracy(judged, clips, own) for name, clips in found.items()}
+        return {**facts, **figures, "chance_top_1": 1 / len(MOTIONS)}
 
 
 def draw_of_each_motion(clips: SpecifiedClips, shots: int, seed: int) -> SpecifiedClips:

@@ -10,6 +10,7 @@ import benchmark_videos as benchmarks
 import numpy as np
 import pytest
 from datasets import Dataset
+from pyarrow import parquet
 from toy_checkpoint import save_toy_checkpoint, toy_processor
 from toy_x_clip import save_toy_x_clip
 
@@ -101,7 +102,7 @@ def test_missing_and_unreadable_videos_are_counted_named_and_make_it_partial(typ
     counts = report.data["counts"]["test2"]
     assert counts == {
         **{"listed": 10, "missing": 0, "unreadable": 1, "evaluated": 9},
-        **{"of_other_classes": 0, "classes": 5},
+        **{"of_other_classes": 0, "repeated": 0, "classes": 5},
     }
     assert report.data["counts"]["test1"]["missing"] == 1
     assert [os.path.basename(path) for path in report.data["missing"]] == ["v_TaiChi_g02_c01.avi"]
@@ -183,6 +184,10 @@ def test_the_protocols_are_explained(capsys):
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--split", "test9"], "found 'test9'"),
         (["--model", "{home}/adapter", "{home}/adapter"], "names a model twice"),
+        (["--model", "{home}/adapter", "{home}/base/../adapter/"], "names a model twice"),
+        (["--proposals", "{home}/any.json"], "--proposals is for localisation"),
+        (["--protocol", "retrieval", "--classes", "{home}/any.txt"], "compares captions"),
+        (["--out", "{home}/adapter/config.json"], "config.json: is a file; --out is a folder"),
         (["--model", "runs/k{shots}"], "has nothing to put in for {shots}"),
     ],
 )
@@ -212,6 +217,9 @@ def test_features_are_written_for_people(home, tmp_path, capsys):
     table = Dataset.from_parquet(str(tmp_path / "features.parquet"), keep_in_memory=True)
     assert table["video"] == arrays["names"].tolist()
     np.testing.assert_array_equal(np.array(table[3]["frame_embeds"], dtype=np.float32), arrays["frame_embeds"][3])
+    plain = parquet.read_table(tmp_path / "features.parquet").to_pandas()  # beside `datasets`, which is imported here
+    assert np.array(plain["times"][3].tolist()).tolist() == arrays["times"][3].tolist()
+    assert "extension" not in str(parquet.read_schema(tmp_path / "features.parquet"))
     for wrong, message in (
         ([str(tmp_path / "features.csv")], ".npz or .parquet"),
         ([str(tmp_path / "x.npz"), "--num-frames", "0"], "num_frames must be an integer of at least 1"),

@@ -53,6 +53,19 @@ def test_predictions_of_one_video_do_not_stand_alone():
 DRAWS = (("1100", "0000"), ("1111", "1100"))
 
 
+def test_videos_of_one_name_in_several_folders_are_several():
+    """Class folders often have 0.mp4 each, and a class may have folders of its own; roots differ between machines."""
+    both = []
+    for name, root in (("first", "/mine"), ("other", "C:\\theirs")):
+        predictions = rows("110100", "aabbaa")
+        for row, video in zip(predictions, ("a/x/0", "a/x/1", "b/x/0", "b/x/1", "a/y/0", "a/y/1"), strict=True):
+            row["video"] = f"{root}/{video}.mp4" if root == "/mine" else f"{root}/{video}.mp4".replace("/", "\\")
+        both.append(report_of(name, predictions))
+    pair = compare_reports(both).pairs[0]
+    assert (pair.num_videos, pair.p_value) == (6, 1)
+    assert pair.by_class == {"a": (0.5, 0.5, 4), "b": (0.5, 0.5, 2)}
+
+
 def test_the_most_confused_pairs_are_counted():
     predictions = [*rows("0001", "aaba"), *rows("0", "b")]
     assert most_confused(predictions, 2) == [("a", "z", 2), ("b", "z", 2)]
@@ -67,6 +80,20 @@ def test_differences_of_the_protocols_are_named():
     notes = compare_reports([first, other]).notes
     assert any("num_frames is 32, not 8 as in first" in note for note in notes)
     assert "other is partial." in notes
+
+
+def test_differences_of_the_data_are_named():
+    first = report_of("first", rows("1100", "abab"))
+    assert not compare_reports([first, report_of("other", rows("1100", "abab"))]).notes
+    other = report_of("other", rows("110011", "ababab"))
+    other.data |= {"dataset": "yours", "lists": [{"path": "list", "checksum": "sha256:1"}]}
+    other.parts[0] = replace(other.parts[0], num_classes=5)
+    assert compare_reports([first, other]).notes == [
+        "other was measured on other lists than first.",
+        "other was measured on yours, first on mine.",
+        "other tells 5 classes apart in test, first 4.",
+        "other has 6 videos and first 4; differences are over the 4 that both have.",
+    ]
 
 
 def test_reports_without_a_video_in_common_are_refused():
@@ -101,3 +128,11 @@ def test_pictures_are_drawn(tmp_path):
     for picture in ("classes_other.png", "frames_and_views.png"):
         assert f"({picture})" in text
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_figures_are_not_drawn_as_the_same(tmp_path):
+    pytest.importorskip("matplotlib")
+    first, other = report_of("first", rows("1010", "abcd")), report_of("other", rows("1110", "abcd"))
+    other.models["other"]["num_frames"] = 16
+    other.figures = {"text_to_video_recall_at_1": 0.5}
+    assert "frames_and_views.png" not in compare_reports([first, other]).save(tmp_path).read_text()

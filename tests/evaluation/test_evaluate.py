@@ -8,6 +8,7 @@ import benchmark_videos as benchmarks
 import pytest
 import torch
 from plain_evaluation import clips_of, probabilities_of, texts_of, top_1, top_5
+from safetensors import safe_open
 from toy_checkpoint import toy_adapter_on, toy_processor
 from toy_vita_clip import save_toy_clip
 from transformers import CLIPModel
@@ -16,8 +17,10 @@ from vita_clip_hf import EfficientPromptModel, VitaClipModel
 from vita_clip_hf.data import load_videos
 from vita_clip_hf.data.splits import draw_classes, draw_episode
 from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_protocol, protocol_names
+from vita_clip_hf.evaluation.caption_scores import score_captions
+from vita_clip_hf.evaluation.features import identity_of
 from vita_clip_hf.evaluation.metrics import temporal_map
-from vita_clip_hf.evaluation.run import plan_runs
+from vita_clip_hf.evaluation.run import load_contender, plan_runs
 
 PROCESSOR = toy_processor()
 SSV2 = [name.replace("[", "").replace("]", "") for name in benchmarks.SSV2]
@@ -232,6 +235,72 @@ def test_episodes_test_on_the_videos_that_are_not_trained_on(home):
         assert (part.num_videos, part.num_classes) == (3, 3)
         assert part.figures["top_1"] == top_1(scores, ids(pairs, names))
     assert report.figures["top_1_mean"] == fmean(part.figures["top_1"] for part in report.parts)
+
+
+def test_a_model_of_each_draw_is_scored_by_its_own_classes_on_its_own_videos(home, tmp_path):
+    protocol = load_protocol("five-way-five-shot").with_changes({"num_draws": 2, "num_ways": 3, "shots": [2]})
+    rows = load_videos(home / "ucf101" / "UCF-101")
+    draws = [draw_episode(rows, 3, 2, draw)[1] for draw in range(2)]
+    for draw, test in enumerate(draws):
+        names = test.features["label"].names[::-1]  # a model may have them in another order
+        toy_adapter_on(home / "clip", names, seed=draw).save_pretrained(tmp_path / f"draw{draw}")
+        PROCESSOR.save_pretrained(tmp_path / f"draw{draw}")
+    data, cache = TestData(home / "ucf101" / "UCF-101"), tmp_path / "cache"
+    report = evaluate(tmp_path / "draw{draw}", protocol, data, Resources(cache=cache, device="cpu"))
+    assert [(part.class_texts, part.num_classes, part.num_videos) for part in report.parts] == [("own", 3, 3)] * 2
+    encoded = []
+    for path in cache.rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            encoded += json.loads(file.metadata()["videos"])
+    assert len(encoded) == 6
+    for draw, (test, part) in enumerate(zip(draws, report.parts, strict=True)):
+        names, loaded = test.features["label"].names, VitaClipModel.from_pretrained(tmp_path / f"draw{draw}").eval()
+        with torch.no_grad():
+            texts = loaded.get_class_features().pooler_output.flip(0)
+        facts = protocol.to_dict()
+        scores = [probabilities_of(clips_of(video, PROCESSOR, facts), loaded, texts) for video in test["video"]]
+        assert part.figures["top_1"] == top_1(scores, test["label"])
+        of_part = [row for row in report.predictions if row["part"] == part.name]
+        assert [row["predicted"] for row in of_part] == [names[int(row.argmax())] for row in scores]
+
+
+def test_captions_that_repeat_are_equal_to_the_last_bit_and_long_ones_are_cut(home, tmp_path):
+    """Else a repeated caption wins or loses by the rounding of its place in the batch."""
+    videos = home / "msrvtt" / "videos"
+    long = "a dog runs and then two people talk about it for a very long time indeed"
+    texts = ["a dog runs", *(f"{long} {number}" for number in range(511)), "a dog runs"]
+    lines = "".join(f"video{7020 + number % 4},{text}\n" for number, text in enumerate(texts))
+    (tmp_path / "captions.csv").write_text(f"video,caption\n{lines}")
+    data, resources = TestData(videos, tmp_path / "captions.csv"), Resources(cache=home / "cache", device="cpu")
+    short = load_protocol("retrieval").with_changes({"num_frames": 4})
+    report = evaluate(home / "clip", short, data, resources)
+    assert not [note for note in report.notes if "longer" in note]
+    contender = load_contender(str(home / "clip"), short, resources)
+    rows = [identity_of({"video": str(videos / f"video{7020 + number}.mp4")}) for number in range(4)]
+    scores = score_captions(contender.model, contender.store, rows, texts, short)
+    assert torch.equal(scores[0], scores[-1])
+
+    assert report.parts[0].interval is not None
+    of_ranks = evaluate(home / "clip", short.with_changes({"metrics": ["median_rank"]}), data, resources)
+    assert of_ranks.parts[0].interval is None  # it would be of another figure
+
+    (tmp_path / "captions.csv").write_text(f"video,caption\n{lines}video7020,{long * 4}\n")
+    report = evaluate(home / "clip", short, data, resources)
+    assert "1 of 514 captions are longer than 77 tokens and were cut." in report.notes
+
+
+def test_retrieval_and_localisation_without_a_readable_video_are_errors(home, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in ("video7020.mp4", "video_test_0000000.mp4"):
+        (tmp_path / "videos" / name).write_bytes(b"no video")
+    (tmp_path / "captions.csv").write_text("video,caption\nvideo7020,a dog runs\n")
+    resources = Resources(cache=tmp_path / "cache", device="cpu")
+    with pytest.raises(OSError, match=r"None of the 1 videos of test could be read; the first, .*video7020"):
+        evaluate(home / "clip", "retrieval", TestData(tmp_path / "videos", tmp_path / "captions.csv"), resources)
+    thumos = home / "thumos14"
+    data = TestData(tmp_path / "videos", thumos / "thumos14.json", proposals=thumos / "proposals.json")
+    with pytest.raises(OSError, match="None of the 3 videos of test could be read"):
+        evaluate(home / "clip", "localisation-thumos14", data, resources)
 
 
 @pytest.mark.parametrize("form", ["msrvtt-1ka", "msrvtt-full", "lsmdc", "didemo", "smit"])

@@ -80,6 +80,28 @@ def test_another_sampling_is_encoded_anew(adapter, videos, tmp_path, change):
     assert encode(adapter, videos, tmp_path)[2] == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do_resize": False},
+        {"do_center_crop": False},
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"image_mean": [0.5] * 3},
+        {"resample": 0},
+        {"size": {"shortest_edge": 20}},
+    ],
+)
+def test_other_preprocessing_is_another_place(adapter, tmp_path, change):
+    model, processor = load_model(adapter)
+    place = open_store(model, processor, SAMPLING, tmp_path).folder
+    processor.video_processor.num_frames = 7  # the sampling says what is taken, not the processor
+    assert open_store(model, processor, SAMPLING, tmp_path).folder == place
+    for name, value in change.items():
+        setattr(processor.video_processor, name, value)
+    assert open_store(model, processor, SAMPLING, tmp_path).folder != place
+
+
 def test_a_video_that_has_changed_is_another(adapter, tmp_path):
     path = write_video(tmp_path / "videos" / "a" / "1.mp4", seed="one")
     rows = load_videos(tmp_path / "videos")
@@ -122,6 +144,32 @@ def test_a_flipped_bit_anywhere_is_found(adapter, videos, tmp_path, place):
     content[int(place * len(content))] ^= 4
     shard.write_bytes(content)
     assert encode(adapter, videos, tmp_path)[2] > 0
+
+
+def test_a_shard_of_another_model_is_none_of_this_one(adapter, videos, tmp_path, caplog):
+    store, _, _ = encode(adapter, videos, tmp_path)
+    expected = features_in(store, videos)
+    model, processor = load_model(adapter)
+    with torch.no_grad():
+        model.model.visual_projection.weight.mul_(2)
+    other = open_store(model, processor, SAMPLING, tmp_path)
+    encode_videos(model, processor, videos, SAMPLING, other)
+    shards = [next(folder.glob("*.safetensors")) for folder in (store.folder, other.folder)]
+    shards[0].write_bytes(shards[1].read_bytes())
+    again, _, calls = encode(adapter, videos, tmp_path)
+    assert calls > 0
+    assert str(shards[0]) in caplog.text
+    assert torch.equal(features_in(again, videos), expected)
+
+
+def test_features_that_are_not_finite_are_an_error_and_are_not_kept(adapter, videos, tmp_path):
+    model, processor = load_model(adapter)
+    with torch.no_grad():
+        model.model.visual_projection.weight[0, 0] = torch.nan
+    store = open_store(model, processor, SAMPLING, tmp_path)
+    with pytest.raises(ValueError, match="VitaClipModel gives features that are no finite numbers"):
+        encode_videos(model, processor, videos, SAMPLING, store)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_half_written_files_are_no_shards(adapter, videos, tmp_path):

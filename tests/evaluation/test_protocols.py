@@ -78,6 +78,23 @@ def test_changes_are_seen_in_the_name():
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("five-way-five-shot", {"num_draws": 0}, "num_draws, num_ways and classes_per_proposal must be at least 1"),
+        ("five-way-five-shot", {"num_ways": 0}, "num_draws, num_ways and classes_per_proposal must be at least 1"),
+        ("five-way-five-shot", {"shots": [0]}, "shots, num_draws, num_ways and classes_per_proposal must be at least"),
+        ("localisation", {"tiou_thresholds": [0.5, 2]}, "tiou_thresholds must be above 0 and at most 1"),
+        ("localisation", {"window_seconds": -1.0}, "window_seconds must be above 0"),
+        ("localisation", {"window_seconds": float("nan")}, "window_seconds must be above 0"),
+        ("localisation", {"soft_nms_sigma": 0.0}, "soft_nms_sigma must be above 0"),
+    ],
+)
+def test_a_number_out_of_bounds_is_named(name, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_protocol(name).with_changes(changes)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"num_frame": 8}, "unknown num_frame"),

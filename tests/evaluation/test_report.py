@@ -48,6 +48,14 @@ def test_a_report_is_read_as_it_was_written(tmp_path):
         assert again.predictions == report.predictions
 
 
+def test_predictions_of_an_earlier_report_do_not_stay(tmp_path):
+    report = toy_report()
+    report.save(tmp_path)
+    report.predictions = []
+    report.save(tmp_path)
+    assert load_report(tmp_path).predictions is None
+
+
 def test_figures_are_means_and_deviations():
     figures = toy_report((0.5, 0.75, 1.0)).figures
     assert figures["top_1_mean"] == pytest.approx(0.75)

@@ -33,6 +33,16 @@ def test_tables_show_means_deviations_and_chance():
     assert "| prompts | 56.0 ± 1.4 | 66.0 ± 1.4 |" in second
 
 
+def test_a_study_says_what_guessing_gives_where_that_is_its_own():
+    of_test = {"top_1": 0.5, "chance_top_1": 0.25}
+    study = study_runs("any", {"a": [{"top_1": 0.3, "chance_top_1": 0.1, "test": of_test}] * 2})
+    assert study.figures() == ["top_1", "test/top_1"]
+    assert "| *chance* | 10.0 |" in study_tables(study)
+    assert "| *chance* | 25.0 |" in study_tables(study)
+    differing = study_runs("any", {"a": [{"top_1": 0.3, "chance_top_1": 0.1}], "b": [{"top_1": 0.3}]})
+    assert "chance" not in study_tables(differing)
+
+
 def test_figures_that_are_not_known_are_shown_as_they_are():
     runs = {"a": [{"bytes": 1_400_188, "note": "text", "test": {"top_1": 0.5, "clips": 1400}, "loss": 0.123456}]}
     page = study_tables(study_runs("any", runs))

@@ -6,7 +6,7 @@ import benchmark_videos as benchmarks
 import pytest
 
 from vita_clip_hf.evaluation import load_protocol, test_sets
-from vita_clip_hf.evaluation.test_sets import load_test_sets
+from vita_clip_hf.evaluation.test_sets import checksum, load_test_sets
 
 COUNTS = {
     ("zero-shot-hmdb51", "hmdb51"): [(1530, 51)] * 3,
@@ -104,6 +104,30 @@ def test_a_folder_of_class_files_must_have_the_splits(tmp_path):
         load_test_sets(load_protocol("zero-shot-hmdb51"), videos, lists, tmp_path)
     with pytest.raises(ValueError, match="names no file of classes"):
         load_test_sets(load_protocol("zero-shot"), videos, None, tmp_path)
+
+
+@pytest.mark.parametrize("line", ["video,label", "gone.mp4,2", "gone.mp4,run"])
+def test_a_wrong_label_of_a_missing_video_is_an_error(tmp_path, line):
+    """A header is no missing video."""
+    (tmp_path / "0.mp4").touch()
+    (tmp_path / "list.csv").write_text(f"{line}\n0.mp4,0\n")
+    (tmp_path / "list.classes.txt").write_text("run\njump\n")
+    with pytest.raises(ValueError, match=r"list\.csv, line 1: expected a label from 0 to 1"):
+        load_test_sets(load_protocol("zero-shot"), tmp_path, tmp_path / "list.csv")
+
+
+def test_the_checksum_of_class_folders_is_over_their_videos(tmp_path):
+    """Else reports of any two folders would seem to be of the same list."""
+    for folder, classes in (("a", ("run", "jump")), ("b", ("run", "jump")), ("c", ("run", "fly"))):
+        for name in classes:
+            (tmp_path / folder / name).mkdir(parents=True)
+            (tmp_path / folder / name / "0.mp4").write_bytes(b"1234")
+    of_a = checksum(tmp_path / "a")
+    assert of_a == checksum(tmp_path / "b") != checksum(tmp_path / "c")
+    (tmp_path / "b" / "run" / "notes.txt").write_text("no video")
+    assert checksum(tmp_path / "b") == of_a
+    (tmp_path / "b" / "run" / "0.mp4").write_bytes(b"12345")
+    assert checksum(tmp_path / "b") != of_a
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):

@@ -87,3 +87,29 @@ def test_base_to_novel_trains_on_half_of_the_classes(home, tmp_path, capsys):
         *((1, "base", 3, "own"), (1, "novel", 2, "templates")),
         *((2, "base", 3, "own"), (2, "novel", 2, "templates")),
     ]
+
+
+def test_five_way_trains_a_model_for_each_draw_on_its_own_classes(home, tmp_path, capsys):
+    settings = write_settings(home, tmp_path)
+    (tmp_path / "names.txt").write_text("these\nare\nthe\nnames\nof\nanother list\n")
+    settings.write_text(settings.read_text() + f"class_names: {tmp_path / 'names.txt'}\n")
+    videos, runs = str(tmp_path / "UCF-101"), tmp_path / "runs"
+    benchmarks.write_ucf101(tmp_path, per_class=6)
+    given = [str(settings), "--five-way", "--draws", "2", "--test", videos, "--out", str(runs)]
+    load("few_shot").main([*given, "--cache", str(tmp_path / "cache")])
+    report = load_report(runs / "report")
+    assert [(part.draw, part.class_texts, part.num_classes, part.num_videos) for part in report.parts] == [
+        *((0, "own", 5, 5), (1, "own", 5, 5)),
+    ]
+    for draw in (0, 1):
+        lines = (runs / "draws" / f"draw{draw}.csv").read_text().splitlines()
+        trained_on = {Path(line.rpartition(",")[0]).name for line in lines}
+        tested_on = {Path(row["video"]).name for row in report.predictions if row["part"] == report.parts[draw].name}
+        assert (len(trained_on), len(tested_on), trained_on & tested_on) == (25, 5, set())
+
+
+def test_five_way_takes_no_other_list_to_train_on(home, tmp_path, capsys):
+    for given in (["--five-way", "--train", "some"], []):
+        with pytest.raises(SystemExit):
+            load("few_shot").main(["settings.yaml", *given, "--test", str(home), "--out", str(tmp_path)])
+        assert "--train is what is drawn from" in capsys.readouterr().err

@@ -12,7 +12,7 @@ class PixelNormalization:
     (pixel * scale - mean) / std for each channel.
 
     Args:
-        scale: usually 1 / 255.
+        scale: usually 1 / 255; 1 without `do_rescale`.
         mean, std: of the three channels.
     """
 
@@ -22,9 +22,12 @@ class PixelNormalization:
 
     @classmethod
     def of(cls, processor: BaseVideoProcessor) -> "PixelNormalization":
-        """The normalisation of a video processor, or of a processor that has one."""
+        """The normalisation of a video processor, or of a processor that has one; what it leaves out is left out."""
         processor = getattr(processor, "video_processor", processor)
-        return cls(processor.rescale_factor, tuple(processor.image_mean), tuple(processor.image_std))
+        scale = processor.rescale_factor if processor.do_rescale else 1.0
+        if not processor.do_normalize:
+            return cls(scale, (0.0,) * 3, (1.0,) * 3)
+        return cls(scale, tuple(processor.image_mean), tuple(processor.image_std))
 
     def __call__(self, pixel_values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """uint8 `(..., 3, H, W)` to normalised `dtype` of the same shape; other pixels are normalised already."""

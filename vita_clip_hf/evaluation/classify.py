@@ -11,11 +11,11 @@ from ..data.rows import name_of
 from ..data.splits import draw_classes
 from .classification import average_scores, encode_class_texts, score_classes, score_each_view
 from .features import identity_of
-from .learned_draws import DrawLearner, Task, draws_of, episode_seed, learn_draws
+from .learned_draws import DrawLearner, Task, draw_of, draws_of, episode_seed, learn_draws
 from .metrics import bootstrap_interval, mean_class_accuracy, top_k_accuracy
 from .protocols import Protocol
 from .report import Part
-from .run import Contender, Resources, Run, encode
+from .run import Contender, Resources, Run, encode, readable_rows
 from .test_sets import TestSet
 
 _RANKED = 5  # classes of each video that the predictions name
@@ -56,17 +56,19 @@ def classify(
     """Runs one model over all test sets. With a learner, of each draw on its own, the model gives the features."""
     outcome = Outcome([], [], {})
     for test_set in test_sets:
-        failures = encode(contender, test_set.rows, resources, f"{test_set.name}: encoding")
-        outcome.failures[test_set.name] = failures
-        readable = [row for row in range(len(test_set.rows)) if row not in failures]
-        if not readable:
-            raise OSError(f"None of the {len(test_set.rows)} videos of {test_set.name} could be read.")
+        needed = _needed_rows(run, test_set, protocol)
+        rows = test_set.rows.select(needed)
+        failures = encode(contender, rows, resources, f"{test_set.name}: encoding")
+        outcome.failures[test_set.name] = {needed[number]: reason for number, reason in failures.items()}
+        readable = [needed[number] for number in readable_rows(rows, failures, test_set.name)]
         all_rows = test_set.rows.to_list()  # a data set's own rows are slow to take one by one
         videos = {row: identity_of(all_rows[row]) for row in readable}
-        if learner is None:
-            scored = _score(run, contender, test_set, videos, protocol)
-        else:
+        if learner is not None:
             scored = _learn(learner, contender, test_set, videos, protocol, resources)
+        elif run.draw is not None:
+            scored = iter([_score_draw(contender, test_set, videos, protocol, run.draw)])
+        else:
+            scored = _score(contender, test_set, videos, protocol)
         for selection, scores, class_texts in scored:
             part = _part(run, test_set, selection, scores, class_texts, protocol)
             outcome.parts.append(part)
@@ -74,8 +76,13 @@ def classify(
     return outcome
 
 
+def _needed_rows(run: Run, test_set: TestSet, protocol: Protocol) -> list[int]:
+    """The rows that the model is to see: those of its draw, if it is a draw's, else all."""
+    return list(range(len(test_set.rows))) if run.draw is None else draw_of(test_set, protocol, run.draw).test
+
+
 def _score(
-    run: Run, contender: Contender, test_set: TestSet, videos: dict[int, str], protocol: Protocol
+    contender: Contender, test_set: TestSet, videos: dict[int, str], protocol: Protocol
 ) -> Iterator[tuple[_Selection, torch.Tensor, str]]:
     """Selections, their scores `(N, C)`, and what stood for the classes, from the identities of readable rows."""
     model, store, labels = contender.model, contender.store, torch.tensor(test_set.rows["label"])
@@ -86,10 +93,21 @@ def _score(
         return
     all_scores = score_each_view(model, store, list(videos.values()), texts)
     places = {row: place for place, row in enumerate(videos)}
-    for draw in _draws(test_set, run, protocol):
+    for draw in _draws(test_set, protocol):
         selection = _selection(labels, draw, videos)
         chosen = all_scores[[places[row] for row in selection.rows]][..., selection.classes]
         yield selection, average_scores(chosen, protocol), texts.kind
+
+
+def _score_draw(
+    contender: Contender, test_set: TestSet, videos: dict[int, str], protocol: Protocol, number: int
+) -> tuple[_Selection, torch.Tensor, str]:
+    """As [`_score`], of a model that is for one draw: the draw's classes may be its own, those of the list are not."""
+    draw = draw_of(test_set, protocol, number)
+    selection = _selection(torch.tensor(test_set.rows["label"]), draw, videos)
+    texts = encode_class_texts(contender.model, [test_set.class_names[label] for label in draw.classes], protocol)
+    identities = [videos[row] for row in selection.rows]
+    return selection, score_classes(contender.model, contender.store, identities, texts, protocol), texts.kind
 
 
 def _learn(
@@ -127,11 +145,10 @@ def _learn(
         yield selection, scores[draw.number], "own"
 
 
-def _draws(test_set: TestSet, run: Run, protocol: Protocol) -> Iterator[Draw]:
-    """The draws of the run: of few-shot episodes, or of half of the classes, which has nothing to train on."""
+def _draws(test_set: TestSet, protocol: Protocol) -> Iterator[Draw]:
+    """Of few-shot episodes, or of half of the classes, which has nothing to train on."""
     if protocol.kind == "episodes":
-        draws = draws_of(test_set, protocol)
-        yield from draws if run.draw is None else [draws[run.draw]]
+        yield from draws_of(test_set, protocol)
         return
     names, labels = test_set.class_names, list(test_set.rows["label"])
     for number in range(protocol.num_draws or 0):

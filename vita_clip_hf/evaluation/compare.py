@@ -106,7 +106,8 @@ class Comparison:
             )
             pictures.append((f"Top-1 by class, the {len(bars)} most different: {pair.name}", picture))
         points = self._by_frames()
-        if len({(frames, views) for _, frames, views, _ in points}) > 1:
+        is_one_figure = len({next(iter(report.figures)) for report in self.reports}) == 1
+        if is_one_figure and len({(frames, views) for _, frames, views, _ in points}) > 1:
             draw_accuracy_by_frames(points, folder / "frames_and_views.png")
             pictures.append(("Accuracy against frames and views", "frames_and_views.png"))
         page = self.as_markdown() + "".join(f"\n![{title}]({picture})\n" for title, picture in pictures)
@@ -196,11 +197,18 @@ def compare_reports(reports: Sequence[Report]) -> Comparison:
     if len(reports) < 2:
         raise ValueError(f"A comparison needs at least two reports, found {len(reports)}.")
     names = _distinct_names(reports)
-    comparison = Comparison(list(reports), names, notes=_differences(reports))
+    comparison = Comparison(list(reports), names, notes=_differences(reports, names))
     if all(_classified(report) for report in reports):
-        first = _by_video(reports[0])
-        for name, report in zip(names[1:], reports[1:], strict=True):
-            comparison.pairs.append(_pair(name, first, _by_video(report)))
+        first, *others = _by_video(reports)
+        for name, other in zip(names[1:], others, strict=True):
+            pair = _pair(name, first, other)
+            comparison.pairs.append(pair)
+            counts = [len({key[1:4] for key in found}) for found in (other, first)]
+            if pair.num_videos < max(counts):
+                comparison.notes.append(
+                    f"{name} has {counts[0]} videos and {names[0]} {counts[1]}; differences are over the "
+                    f"{pair.num_videos} that both have."
+                )
         for name, report in zip(names, reports, strict=True):
             comparison.confused[name] = most_confused(report.predictions or [])
     return comparison
@@ -217,11 +225,30 @@ def _classified(report: Report) -> bool:
     return bool(report.predictions) and "correct" in (report.predictions or [{}])[0]
 
 
-def _by_video(report: Report) -> dict[tuple, dict[str, Any]]:
-    return {
-        (row["part"], os.path.basename(row["video"]), row["start"], row["end"], row["label"]): row
-        for row in report.predictions or []
-    }
+def _by_video(reports: Sequence[Report]) -> list[dict[tuple, dict[str, Any]]]:
+    """
+    Of each report the predictions by part, video, span and label. A video is known by the end of its path, as many
+    folders before its name as tell apart the videos of each report: other machines have the same videos elsewhere.
+    """
+    paths = [{row["video"]: _steps(row["video"]) for row in report.predictions or []} for report in reports]
+    deepest = max(len(steps) for of_report in paths for steps in of_report.values())
+    depth = 1
+    while depth < deepest and any(
+        len({steps[-depth:] for steps in of_report.values()}) < len(of_report) for of_report in paths
+    ):
+        depth += 1
+    return [
+        {
+            (row["part"], of_report[row["video"]][-depth:], row["start"], row["end"], row["label"]): row
+            for row in report.predictions or []
+        }
+        for report, of_report in zip(reports, paths, strict=True)
+    ]
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    """A path of any system in its parts."""
+    return tuple(path.replace("\\", "/").split("/"))
 
 
 def _pair(name: str, first: dict[tuple, dict[str, Any]], other: dict[tuple, dict[str, Any]]) -> Pair:
@@ -255,22 +282,32 @@ def _most_different(pair: Pair) -> list[str]:
     ]
 
 
-def _differences(reports: Sequence[Report]) -> list[str]:
-    """Facts in which the protocols differ, lists that differ, and partial reports."""
+def _differences(reports: Sequence[Report], names: Sequence[str]) -> list[str]:
+    """Facts in which the protocols differ, data sets, lists and numbers of classes that differ, partial reports."""
     notes = []
     first = reports[0]
-    for report in reports[1:]:
+    for name, report in zip(names[1:], reports[1:], strict=True):
         for fact, value in report.protocol.items():
             if fact in ("name", "summary", "source", "traps"):
                 continue
             if value != first.protocol.get(fact):
-                notes.append(f"{report.name}: {fact} is {value}, not {first.protocol.get(fact)} as in {first.name}.")
-        if {entry["checksum"] for entry in report.data["lists"]} != {
-            entry["checksum"] for entry in first.data["lists"]
-        }:
-            notes.append(f"{report.name} was measured on other lists than {first.name}.")
-    notes += [f"{report.name} is partial." for report in reports if report.is_partial]
-    return notes
+                notes.append(f"{name}: {fact} is {value}, not {first.protocol.get(fact)} as in {names[0]}.")
+        if _list_checksums(report) != _list_checksums(first):
+            notes.append(f"{name} was measured on other lists than {names[0]}.")
+        if report.data["dataset"] != first.data["dataset"]:
+            notes.append(f"{name} was measured on {report.data['dataset']}, {names[0]} on {first.data['dataset']}.")
+        numbers = {part.name: part.num_classes for part in first.parts}
+        for part in report.parts:
+            if numbers.get(part.name, part.num_classes) != part.num_classes:
+                notes.append(
+                    f"{name} tells {part.num_classes} classes apart in {part.name}, {names[0]} {numbers[part.name]}."
+                )
+                break
+    return notes + [f"{name} is partial." for name, report in zip(names, reports, strict=True) if report.is_partial]
+
+
+def _list_checksums(report: Report) -> set[str]:
+    return {entry["checksum"] for entry in report.data["lists"]}
 
 
 def _distinct_names(reports: Sequence[Report]) -> list[str]:

@@ -30,8 +30,11 @@ from .predict import evaluation_mode
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 64  # videos of a shard: what a run that is stopped loses at most, in each process
-# Of a video processor: what decides about the pixels of a frame.
-_PREPROCESSING = ("size", "crop_size", "resample", "image_mean", "image_std", "rescale_factor", "do_center_crop")
+# Settings of a video processor that say nothing about the pixels of a frame: `ClipSampling` has its frames and views.
+_NOT_PIXELS = (
+    *("auto_map", "processor_class", "video_processor_type", "return_metadata", "device", "return_tensors"),
+    *("do_sample_frames", "num_frames", "sampling", "frame_stride", "num_temporal_views", "num_spatial_views", "fps"),
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def open_store(
     settings = video_processor.to_dict()
     about = {
         "model": fingerprint or model_fingerprint(model),
-        "preprocessing": {name: settings.get(name) for name in _PREPROCESSING},
+        "preprocessing": {name: value for name, value in settings.items() if name not in _NOT_PIXELS},
         "sampling": asdict(sampling),
     }
     return FeatureStore(cache, about)
@@ -243,11 +246,16 @@ def _encode(
 def _encode_clips(
     model: VideoTextModel, clips: torch.Tensor, normalization: PixelNormalization, batch_size: int
 ) -> VideoFeatures:
-    """Features, on the CPU, of uint8 clips `(N, T, 3, H, W)`."""
+    """Features, on the CPU, of uint8 clips `(N, T, 3, H, W)`. Raises `ValueError` if they are not finite."""
     parts = []
     for chunk in clips.split(batch_size):
         features = model.encode_videos(normalization(chunk.to(model.device), model.dtype))
         parts.append(features.map(lambda tensor: tensor.float().cpu()))
+        if not all(tensor.isfinite().all() for tensor in parts[-1].tensors().values()):
+            raise ValueError(
+                f"{type(model.model).__name__} gives features that are no finite numbers: its weights are damaged, or "
+                f"too large for its precision, {model.dtype}."
+            )
     return type(parts[0]).join(parts, torch.cat)
 
 

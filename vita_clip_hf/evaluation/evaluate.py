@@ -9,7 +9,8 @@ from typing import Any
 from datasets import ClassLabel, Dataset, Features, Value
 
 from ..data.captions import load_captions
-from .caption_scores import caption_rows, score_captions
+from ..data.rows import name_of
+from .caption_scores import caption_rows, num_cut, score_captions
 from .classification import encode_class_texts, score_classes
 from .classify import classify
 from .features import identity_of
@@ -18,7 +19,16 @@ from .localisation import LocalisationSet, detect, load_localisation_set, locali
 from .metrics import bootstrap_interval, retrieval_both_ways, retrieval_ranks
 from .protocols import Protocol, load_protocol
 from .report import Part, Report
-from .run import Contender, Resources, contenders, describe_unreadable, encode, load_contender, plan_runs
+from .run import (
+    Contender,
+    Resources,
+    contenders,
+    describe_unreadable,
+    encode,
+    load_contender,
+    plan_runs,
+    readable_rows,
+)
 from .summary import summarise
 from .test_sets import TestSet, checksum, choose_splits, load_test_sets
 
@@ -98,7 +108,7 @@ def evaluate(
     """
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     resources = resources or Resources()
-    _check_dataset(protocol, data.dataset)
+    _check_data(protocol, data)
     if learner is not None and protocol.kind != "episodes":
         raise ValueError(
             f"Only few-shot episodes have draws to learn; {protocol.name} is of the kind {protocol.kind}."
@@ -118,13 +128,16 @@ def _classify(
     test_sets = load_test_sets(protocol, data.videos, data.list_path, data.classes, data.splits)
     found = _Findings()
     runs = plan_runs(model, protocol)
+    failures: dict[str, dict[int, str]] = {test_set.name: {} for test_set in test_sets}
     for run, contender in contenders(runs, protocol, resources):
         outcome = classify(run, contender, test_sets, protocol, resources, learner)
         found.add_contender(contender)
         found.parts += outcome.parts
         found.predictions += outcome.predictions
-        for test_set in test_sets:
-            _count(found, test_set, outcome.failures[test_set.name])
+        for name, of_run in outcome.failures.items():
+            failures[name] |= of_run
+    for test_set in test_sets:
+        _count(found, test_set, failures[test_set.name])
     if learner is not None:
         found.models[model] = {**found.models[model], "learned": learner.facts}
         found.notes.append(f"Each draw was learned by itself: {learner.facts['method']}, on frozen features.")
@@ -136,6 +149,10 @@ def _classify(
         found.notes.append(f"{where} with classes that the model has not learned are scored by names as text.")
     if "names" in kinds:
         found.notes.append("Class names stand without a template, as the model was trained.")
+    for test_set in test_sets:
+        repeated = found.counts[test_set.name]["repeated"]
+        if repeated:
+            found.notes.append(f"{test_set.name}: {repeated} rows repeat a video of the list; each row counts.")
     return found
 
 
@@ -146,6 +163,7 @@ def _count(found: _Findings, test_set: TestSet, failures: dict[int, str]) -> Non
         "missing": len(test_set.missing),
         "unreadable": len(failures),
         "of_other_classes": test_set.num_other_classes,
+        "repeated": _num_repeated(test_set.rows),
         "evaluated": len(test_set.rows) - len(failures),
         "classes": len(test_set.class_names),
     }
@@ -153,6 +171,12 @@ def _count(found: _Findings, test_set: TestSet, failures: dict[int, str]) -> Non
     found.missing += [path for path in test_set.missing if path not in found.missing]
     found.unreadable |= unreadable
     found.differences += [text for text in test_set.differences if text not in found.differences]
+
+
+def _num_repeated(rows: Dataset) -> int:
+    """Rows about a video, or a part of one, that another row is about."""
+    videos = {(name_of(row), row.get("start"), row.get("end")) for row in rows.to_list()}
+    return len(rows) - len(videos)
 
 
 def _retrieve(model: str, protocol: Protocol, data: TestData, resources: Resources) -> _Findings:
@@ -166,24 +190,27 @@ def _retrieve(model: str, protocol: Protocol, data: TestData, resources: Resourc
         {"video": [captions.videos[number] for number in there], "label": [0] * len(there)},
         features=Features({"video": Value("string"), "label": ClassLabel(names=["video"])}),
     )
-    found = _Findings(
-        sources=[path], missing=[captions.videos[n] for n in range(len(captions.videos)) if n not in set(there)]
-    )
+    found = _Findings(sources=[path], missing=[video for video in captions.videos if not os.path.exists(video)])
     contender = load_contender(model, protocol, resources)
     found.add_contender(contender)
     failures = encode(contender, rows, resources, "encoding")
-    readable = [row for row in range(len(rows)) if row not in failures]
+    readable = readable_rows(rows, failures, split.name)
     place_of = {there[row]: place for place, row in enumerate(readable)}
     kept = [number for number, video in enumerate(captions.video_of_caption) if video in place_of]
     texts = [captions.captions[number] for number in kept]
     owners = [place_of[captions.video_of_caption[number]] for number in kept]
     videos = [identity_of(rows[row]) for row in readable]
     similarity = score_captions(contender.model, contender.store, videos, texts, protocol)
+    cut = num_cut(contender.model, texts)
+    if cut:
+        most = contender.model.max_text_tokens
+        found.notes.append(f"{cut} of {len(texts)} captions are longer than {most} tokens and were cut.")
     ranks = retrieval_ranks(similarity, owners)
     figures = {
         name: value for name, value in retrieval_both_ways(similarity, owners).items() if _is_asked(name, protocol)
     }
-    interval = bootstrap_interval((ranks == 1).tolist())
+    is_of_first = next(iter(figures)) == "text_to_video_recall_at_1"
+    interval = bootstrap_interval((ranks == 1).tolist()) if is_of_first else None
     found.parts.append(Part("test", figures, interval, len(readable), None, model, split.name))
     found.predictions += caption_rows(texts, [rows[row]["video"] for row in readable], owners, ranks)
     found.unreadable = describe_unreadable(rows, failures)
@@ -221,7 +248,7 @@ def _localise(model: str, protocol: Protocol, data: TestData, resources: Resourc
         found.notes.append("No file of proposals was given: detections are runs of windows that the model scored.")
     for test_set in test_sets:
         failures = encode(contender, test_set.rows, resources, f"{test_set.name}: encoding")
-        readable = [row for row in range(len(test_set.rows)) if row not in failures]
+        readable = readable_rows(test_set.rows, failures, test_set.name)
         texts = encode_class_texts(contender.model, test_set.class_names, protocol)
         videos = [identity_of(test_set.rows[row]) for row in readable]
         scores = score_classes(contender.model, contender.store, videos, texts, protocol)
@@ -290,9 +317,13 @@ def _report(model: str, protocol: Protocol, data: TestData, found: _Findings, co
     )
 
 
-def _check_dataset(protocol: Protocol, dataset: str | None) -> None:
-    if dataset is not None and protocol.dataset not in (None, dataset.lower()):
-        raise ValueError(f"The protocol {protocol.name} is for {protocol.dataset}; found --dataset {dataset}.")
+def _check_data(protocol: Protocol, data: TestData) -> None:
+    if data.dataset is not None and protocol.dataset not in (None, data.dataset.lower()):
+        raise ValueError(f"The protocol {protocol.name} is for {protocol.dataset}; found --dataset {data.dataset}.")
+    if data.proposals is not None and protocol.kind != "localisation":
+        raise ValueError(f"--proposals is for localisation; {protocol.name} is of the kind {protocol.kind}.")
+    if data.classes is not None and protocol.kind == "retrieval":
+        raise ValueError(f"--classes names classes; {protocol.name} compares captions.")
 
 
 def _one_file(path: str | os.PathLike | None, names: Sequence[str], what: str, option: str) -> Path:

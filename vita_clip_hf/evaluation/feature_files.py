@@ -4,10 +4,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from datasets import Array2D, Array3D, Dataset, Features, Value
-from datasets import Sequence as Sequences
+import pyarrow
+from datasets import Dataset
+from pyarrow import parquet
 
 from ..data.formats.files import files_below, is_video_name
 from ..modeling.adapter_file_vita_clip import written_whole
@@ -144,20 +146,20 @@ def write_features(table: VideoFeatureTable, path: str | os.PathLike) -> None:
                     times=table.times,
                 )
         else:
-            _as_dataset(table).to_parquet(str(file))
+            parquet.write_table(_as_table(table), file)
 
 
-def _as_dataset(table: VideoFeatureTable) -> Dataset:
-    features = Features(
-        {
-            "video": Value("string"),
-            "frame_embeds": Array3D(table.frame_embeds.shape[1:], "float32"),
-            "video_embeds": Array2D(table.video_embeds.shape[1:], "float32"),
-            "times": Sequences(Sequences(Value("float64"))),
-        }
-    )
-    columns = {"frame_embeds": table.frame_embeds, "video_embeds": table.video_embeds, "times": table.times.tolist()}
-    return Dataset.from_dict({"video": table.names, **columns}, features=features)
+def _as_table(table: VideoFeatureTable) -> Any:
+    """Of Arrow's own nested lists, which every reader of parquet knows; `datasets`' types for arrays are its own."""
+
+    def nested(values: np.ndarray) -> Any:
+        array = pyarrow.array(values.reshape(-1))
+        for size in reversed(values.shape[1:]):
+            array = pyarrow.FixedSizeListArray.from_arrays(array, size)
+        return array
+
+    arrays = {name: getattr(table, name) for name in ("frame_embeds", "video_embeds", "times")}
+    return pyarrow.table({"video": table.names, **{name: nested(values) for name, values in arrays.items()}})
 
 
 __all__ = ["FEATURE_FILES", "VideoFeatureTable", "extract_features", "find_videos", "write_features"]

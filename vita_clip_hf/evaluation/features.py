@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT_FILE = "about.json"
 _TIMES = "times"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FeatureStore:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
         metadata = {"format": "pt", "videos": json.dumps(list(videos)), "features": type(features).__name__}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        metadata["checksum"] = _checksum(tensors, metadata["videos"])
+        metadata["checksum"] = _checksum(tensors, metadata["videos"], self.folder.name)
         try:
             with written_whole(path) as file:
                 save_file(tensors, file, metadata)
@@ -156,7 +156,7 @@ def _features_class(name: str) -> type[VideoFeatures]:
 def _check_shard(path: Path) -> list[str]:
     """The identities of a shard's videos. Raises `OSError` if it is damaged."""
     tensors, metadata = _read_shard(path)
-    if metadata.get("checksum") != _checksum(tensors, metadata.get("videos", "")):
+    if metadata.get("checksum") != _checksum(tensors, metadata.get("videos", ""), path.parent.name):
         raise OSError(f"{path}: is damaged (its checksum does not agree)")
     return json.loads(metadata["videos"])
 
@@ -169,8 +169,9 @@ def _read_shard(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise OSError(f"{path}: is damaged ({error})") from error
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor], videos: str) -> str:
-    digest = hashlib.sha256(videos.encode())
+def _checksum(tensors: Mapping[str, torch.Tensor], videos: str, folder: str) -> str:
+    """Over the name of the store's folder too: a shard that was copied from another model's is none of this one."""
+    digest = hashlib.sha256(f"{folder}{videos}".encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)

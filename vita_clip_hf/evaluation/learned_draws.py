@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ..data.draws import Draw
@@ -79,19 +78,18 @@ def draws_of(test_set: TestSet, protocol: Protocol) -> list[Draw]:
     Raises:
         ValueError: there are too few classes or videos to draw from.
     """
-    number = protocol.num_draws or 0
+    return [draw_of(test_set, protocol, number) for number in range(protocol.num_draws or 0)]
+
+
+def draw_of(test_set: TestSet, protocol: Protocol, number: int) -> Draw:
+    """One of [`draws_of`]."""
     if test_set.draws:
-        return list(test_set.draws)
-    numbered = test_set.rows.add_column("row", list(range(len(test_set.rows))))
-    return [_drawn(numbered, protocol, draw) for draw in range(number)]
-
-
-def _drawn(numbered: Dataset, protocol: Protocol, draw: int) -> Draw:
-    """A draw from the whole list, whose column `row` has the rows' numbers."""
-    train, test = draw_episode(numbered, protocol.num_ways or 0, protocol.shots[0], episode_seed(protocol, draw))
-    names = numbered.features["label"].names
+        return test_set.draws[number]
+    rows = test_set.rows.add_column("row", list(range(len(test_set.rows))))
+    train, test = draw_episode(rows, protocol.num_ways or 0, protocol.shots[0], episode_seed(protocol, number))
+    names = test_set.class_names
     classes = [names.index(name) for name in test.features["label"].names]
-    return Draw(draw, classes, list(train["row"]), list(test["row"]))
+    return Draw(number, classes, list(train["row"]), list(test["row"]))
 
 
 def episode_seed(protocol: Protocol, draw: int) -> int:
@@ -187,4 +185,4 @@ def _read(path: Path, task: Task) -> torch.Tensor | None:
     return None
 
 
-__all__ = ["DrawLearner", "Task", "draws_of", "episode_seed", "learn_draws"]
+__all__ = ["DrawLearner", "Task", "draw_of", "draws_of", "episode_seed", "learn_draws"]

@@ -186,6 +186,8 @@ class Report:
         if self.predictions:
             with written_whole(folder / PREDICTIONS_FILE) as file:
                 Dataset.from_list(self.predictions).to_parquet(file)
+        else:
+            (folder / PREDICTIONS_FILE).unlink(missing_ok=True)  # of an earlier report
         index = eval_results_to_model_index(model_name=Path(self.name).name, eval_results=self.eval_results())
         texts = {
             "report.md": self.as_markdown(),

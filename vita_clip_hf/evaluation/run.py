@@ -219,6 +219,15 @@ def contenders(runs: Sequence[Run], protocol: Protocol, resources: Resources) ->
         yield run, load_contender(run.model, protocol, resources)
 
 
+def readable_rows(rows: Any, failures: dict[int, str], name: str) -> list[int]:
+    """The numbers of the rows that could be read. Raises `OSError` if there is none."""
+    readable = [row for row in range(len(rows)) if row not in failures]
+    if not readable:
+        reasons = [f"; the first, {video}: {reason}" for video, reason in describe_unreadable(rows, failures).items()]
+        raise OSError(f"None of the {len(rows)} videos of {name} could be read{''.join(reasons[:1])}.")
+    return readable
+
+
 def describe_unreadable(rows: Any, failures: dict[int, str]) -> dict[str, str]:
     """The reasons by the videos' names."""
     return {name_of(rows[number]): reason for number, reason in sorted(failures.items())}
@@ -235,5 +244,6 @@ __all__ = [
     "encode",
     "load_contender",
     "plan_runs",
+    "readable_rows",
     "sampling_of",
 ]

@@ -14,6 +14,7 @@ from .tables import in_percent, markdown_table, mean_and_deviation
 
 Figures = dict[str, float]
 SIZE = "parameters"  # the figure that gives a marker its area
+CHANCE = "chance_"  # before a figure's name: what guessing gives
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Measure:
 
     Args:
         title: in tables.
-        chance: what guessing gives; `None` where that depends on the study.
+        chance: what guessing gives; `None` where that depends on the study, which then says it in a figure of its own:
+            that of `"top_1"` in `"chance_top_1"`.
         is_share: whether it goes from 0 to 1, and is shown in percent.
         axis: its title at the axis of a picture; by default the title.
     """
@@ -86,9 +88,16 @@ class StudyRuns:
         return len(next(iter(self.runs.values())))
 
     def figures(self) -> list[str]:
-        """All names: in the order of `MEASURES`, then of their first use."""
+        """All names but those of chance: in the order of `MEASURES`, then of their first use."""
         found = dict.fromkeys(name for of_row in self.runs.values() for one in of_row for name in one)
-        return [*(name for name in MEASURES if name in found), *(name for name in found if name not in MEASURES)]
+        measured = [name for name in found if not name.rpartition("/")[2].startswith(CHANCE)]
+        return [*(name for name in MEASURES if name in measured), *(name for name in measured if name not in MEASURES)]
+
+    def chance(self, figure: str) -> float | None:
+        """What guessing gives: as the study says, else as is known of the figure; `None` if neither does."""
+        outer, slash, last = figure.rpartition("/")
+        said = {one.get(f"{outer}{slash}{CHANCE}{last}") for of_row in self.runs.values() for one in of_row}
+        return said.pop() if len(said) == 1 and None not in said else measure_of(figure).chance
 
     def values(self, row: str, figure: str) -> list[float] | None:
         """Of each seed; `None` if one of them has no such figure."""
@@ -179,9 +188,9 @@ def in_groups(figures: Sequence[str]) -> dict[str, list[str]]:
 def _table(study: StudyRuns, figures: Sequence[str]) -> str:
     measures = {figure: measure_of(figure) for figure in figures}
     rows = [[row, *(_cell(study.values(row, name), of) for name, of in measures.items())] for row in study.runs]
-    if any(of.chance is not None for of in measures.values()):
-        chances = ["" if of.chance is None else f"{100 * of.chance:.1f}" for of in measures.values()]
-        rows.append(["*chance*", *chances])
+    chances = [study.chance(figure) for figure in figures]
+    if any(chance is not None for chance in chances):
+        rows.append(["*chance*", *("" if chance is None else f"{100 * chance:.1f}" for chance in chances)])
     return markdown_table(["method", *(of.title for of in measures.values())], rows)
 
 
@@ -219,7 +228,7 @@ def draw_study(study: StudyRuns, path: Path) -> bool:
 def _axis(study: StudyRuns, figure: str) -> MeasuredAxis:
     measure = measure_of(figure)
     values = {row: mean_and_deviation(study.values(row, figure) or ()) for row in study.runs}
-    return MeasuredAxis(measure.axis or measure.title, values, measure.chance)
+    return MeasuredAxis(measure.axis or measure.title, values, study.chance(figure))
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from ..data.draws import Draw, is_folder_of_draws, read_draws
+from ..data.formats.files import files_below, is_listed
 from ..data.formats.listing import ListedVideo, VideoListing
 from ..data.loading import detect_format, read_listing
 from ..names import load_labels, readable_class_names
@@ -129,10 +131,18 @@ def find_list(source: Path, split: TestSplit) -> tuple[Path, str | None]:
 
 
 def checksum(path: Path) -> str:
-    """`sha256:...` of a file, or of the lists in a folder of annotations or of draws."""
+    """
+    `sha256:...` of a file, of the lists in a folder of annotations or of draws, or of the names and sizes of the
+    videos in class folders.
+    """
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted([*path.glob("*.txt"), *path.glob("*/split_*.list")]):
-        digest.update(file.read_bytes())
+    if path.is_dir() and not is_folder_of_draws(path) and detect_format(path) == "folder":
+        for video in sorted(filter(is_listed, files_below(path))):
+            size = os.path.getsize(path / video) if os.path.exists(path / video) else None
+            digest.update(json.dumps([Path(video).as_posix(), size]).encode())
+    else:
+        for file in [path] if path.is_file() else sorted([*path.glob("*.txt"), *path.glob("*/split_*.list")]):
+            digest.update(file.read_bytes())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -172,6 +182,7 @@ def _load(split: TestSplit, source: Path, videos: Path, classes: str | os.PathLi
         root=root,
     )
     names = _names(class_file) if filters and class_file is not None else list(listing.class_names)
+    _check_labels(listing)  # of missing videos too, which are dropped
     kept, num_other = _of_classes(listing, names, format) if filters else (list(listing.videos), 0)
     there, missing = _split_by_existence(kept)
     if not there:
@@ -207,6 +218,12 @@ def _places_there(listing: VideoListing) -> list[int]:
     return [place for place, video in enumerate(listing.videos) if os.path.exists(video.path)]
 
 
+def _check_labels(listing: VideoListing) -> None:
+    for video in listing.videos:
+        if video.label is None:
+            raise ValueError(f"{video.where}: expected {listing.expected}, found {video.written!r:.120}.")
+
+
 def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[list[ListedVideo], int]:
     """The videos of some of the listing's classes, with their ids among `names`, and how many are of others."""
     ids = {name.lower(): number for number, name in enumerate(names)}
@@ -216,9 +233,7 @@ def _of_classes(listing: VideoListing, names: list[str], format: str) -> tuple[l
         raise ValueError(f"{listing.source} has no class {lacking[0]!r} ({len(lacking)} of {len(ids)} are missing).")
     kept = []
     for video in listing.videos:
-        if video.label is None:
-            raise ValueError(f"{video.where}: expected {listing.expected}, found {video.written!r}.")
-        label = ids.get(words[video.label])
+        label = None if video.label is None else ids.get(words[video.label])
         if label is not None:
             kept.append(ListedVideo(video.path, label, video.written, video.where, video.span))
     return kept, len(listing.videos) - len(kept)

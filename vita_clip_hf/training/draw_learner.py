@@ -118,7 +118,8 @@ class EfficientPromptLearner(DrawLearner):
         kind = read_config_fields(locate_base(base), **settings).get("model_type")
         if kind != CLIPModel.config_class.model_type:
             raise ValueError(
-                f"{base} is a model of the type {kind!r}; Efficient-Prompt learns from the frames of a plain CLIP."
+                f"{base} is a model of the type {kind!r}; Efficient-Prompt learns from the frames of a plain CLIP. "
+                "For Vita-CLIP see examples/few_shot.py --five-way."
             )
         prompts = {name: v for name, v in asdict(self.recipe).items() if name in EfficientPromptConfig.prompt_fields}
         loaded = EfficientPromptModel.from_pretrained(base, num_frames=num_frames, **prompts, **settings)

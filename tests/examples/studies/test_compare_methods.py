@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import compare_methods
 import contenders
@@ -93,6 +94,23 @@ def test_compare_renders_the_study_and_knows_what_guessing_gives(comparison, tmp
     assert MEASURES["retention"].chance == pytest.approx(sum(chances.values()) / len(chances))
     assert MEASURES["seen_top_1"].chance == MEASURES["unseen_motion"].chance == pytest.approx(1 / len(MOTIONS))
     assert MEASURES["base"].chance == MEASURES["novel"].chance == pytest.approx(1 / len(NOVEL)) == 1 / len(BASE)
+
+
+@pytest.mark.parametrize(
+    ("part", "table"),
+    [
+        ("supervised", compare_methods.supervised_table),
+        ("base_to_novel", compare_methods.base_to_novel_table),
+        ("few_shot", compare_methods.few_shot_table),
+    ],
+)
+def test_the_committed_tables_are_of_the_committed_figures(part, table):
+    docs = Path(__file__).parents[3] / "docs" / "motion_shapes"
+    page = (docs / "README.md").read_text(encoding="utf-8")
+    runs = json.loads((docs / "compare_methods" / f"{part}.json").read_text(encoding="utf-8"))["runs"]
+    rows = [line for line in table(runs).splitlines() if line.startswith("|")]
+    assert [row for row in rows if row not in page] == []
+    assert any(row.startswith("| *chance* |") for row in rows)
 
 
 def test_training_lacks_the_unseen_combinations_and_nothing_else(clips):

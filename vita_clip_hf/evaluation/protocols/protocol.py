@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -151,10 +152,17 @@ class Protocol:
         for name in ("classes_per_proposal", "window_seconds", "score_thresholds"):
             if (self.kind == "localisation") != bool(getattr(self, name)):
                 raise ValueError(f"{name} is for localisation; found {getattr(self, name)} for {self.kind}.")
+        if not all(0 < threshold <= 1 for threshold in self.tiou_thresholds):
+            raise ValueError(f"tiou_thresholds must be above 0 and at most 1; found {self.tiou_thresholds}.")
+        for name in ("window_seconds", "soft_nms_sigma"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0; found {value}.")
         if self.kind == "base_to_novel" and [split.name for split in self.splits] != ["base", "novel"]:
             raise ValueError(f"splits of {self.kind} must be base and novel.")
-        for number in (*self.shots, self.num_draws or 1, self.num_ways or 2, self.classes_per_proposal or 1):
-            _check_at_least("shots, num_draws, num_ways and classes_per_proposal", number, 1)
+        for number in (*self.shots, self.num_draws, self.num_ways, self.classes_per_proposal):
+            if number is not None:
+                _check_at_least("shots, num_draws, num_ways and classes_per_proposal", number, 1)
 
     @property
     def num_views(self) -> int:
