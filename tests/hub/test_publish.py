@@ -422,12 +422,13 @@ class TestRefusals:
             ("--license", "Apache 2.0"),
             ("--license", "a\nb: c"),
             ("--language", "english"),
-            ("--dataset", "/home/me/x"),
+            ("--dataset", "/home/me"),
+            ("--tag", "a\n---\nb: c"),
         ],
     )
     def test_details_that_the_hub_does_not_take_are_refused(self, folder, option, value, capsys):
         assert cli.main(["publish", str(folder), REPO, "--dry-run", option, value]) == 1
-        assert "; expected " in capsys.readouterr().err
+        assert " expected " in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "path", ["/home/me/videos", "/data/x.mp4", "~/models/clip", "C:\\Users\\me\\clip", "file:///srv/clip/base"]

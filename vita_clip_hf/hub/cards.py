@@ -74,6 +74,9 @@ class CardDetails:
             raise ValueError(f"The licence is {self.license!r}; expected the Hub's name for it, such as 'apache-2.0'.")
         if self.language is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,4})?|multilingual", self.language):
             raise ValueError(f'The language is {self.language!r}; expected its code, such as "en".')
+        for tag in self.tags:
+            if not tag.strip() or not tag.isprintable():
+                raise ValueError(f"A tag is {tag!r}; expected a few letters on one line.")
         for dataset in self.datasets:
             if not _is_hub_id(dataset):
                 raise ValueError(f"The data set is {dataset!r}; expected its id on the Hub, such as 'user/my-videos'.")
