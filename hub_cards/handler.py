@@ -257,7 +257,8 @@ class EndpointHandler:
 
 def _check_texts(name: str, texts: Any, most: int, longest: int) -> None:
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise RequestError(f"{name} must be a list of texts, found {texts!r:.80}")
+        kind = "a text or a list of texts" if name == "hypothesis_template" else 'a list of texts, such as ["a", "b"]'
+        raise RequestError(f"{name} must be {kind}, found {texts!r:.80}")
     if len(texts) > most:
         raise RequestError(f"{name} has {len(texts)} texts, more than the {most} that are allowed")
     for text in texts:

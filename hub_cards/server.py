@@ -31,6 +31,8 @@ from handler import PARAMETERS, EndpointHandler, RequestError
 NUMBERS = ("top_k", "num_frames", "frame_sampling_rate", "window_seconds", "stride_seconds")
 LISTS = ("candidate_labels", "hypothesis_template")
 _CHUNK = 1 << 16
+# Seconds for which the rest of a refused request is read and dropped, and of it at most twice the largest body.
+_DROP_SECONDS = 2
 
 
 class VideoServer(ThreadingHTTPServer):
@@ -117,10 +119,31 @@ class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "vita-clip", ""
     wbufsize = -1  # headers and body together
+    unread = False  # whether the client may still be sending a body that is not wanted
 
     def setup(self) -> None:
         super().setup()
         self.connection.settimeout(self.server.receive_seconds)
+
+    def finish(self) -> None:
+        """
+        Closes the connection. Where a client is still sending what was refused, that is dropped first: a connection
+        that is closed over it is reset, and the client would not see why.
+        """
+        super().finish()
+        if self.unread:
+            with contextlib.suppress(OSError):
+                self._drop_rest()
+
+    def _drop_rest(self) -> None:
+        self.connection.shutdown(socket.SHUT_WR)
+        deadline, left = time.monotonic() + _DROP_SECONDS, 2 * self.server.max_body_bytes
+        while left > 0 and (seconds := deadline - time.monotonic()) > 0:
+            self.connection.settimeout(seconds)
+            received = len(self.connection.recv(_CHUNK))
+            if received == 0:
+                break
+            left -= received
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -130,6 +153,7 @@ class _Connection(BaseHTTPRequestHandler):
             self._send(404, {"error": "no such page; GET /health, POST /", "status": 404})
 
     def do_POST(self) -> None:
+        self.unread = True
         try:
             self._send(200, self._answer())
         except RequestError as error:
@@ -180,6 +204,7 @@ class _Connection(BaseHTTPRequestHandler):
             if not chunk:
                 raise RequestError(f"{len(body)} of {length} bytes of the request arrived", 408)
             body += chunk
+        self.unread = False
         self.server.received(self.connection)
         return body
 

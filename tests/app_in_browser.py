@@ -36,8 +36,8 @@ def serving(command: list[str], home: Path, **environment: str) -> Iterator[str]
 
 
 @contextmanager
-def visit(browser, address: str, width: int = 1280, height: int = 960):
-    context = browser.new_context(viewport={"width": width, "height": height})
+def visit(browser, address: str, width: int = 1280, height: int = 960, scheme: str = "light"):
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     context.set_default_timeout(WAIT)
     opened = context.new_page()
     opened.goto(address)

@@ -249,6 +249,33 @@ class TestContents:
         assert "# My own words" in content(hub_here, "README.md")
 
 
+class TestProcessor:
+    """How clips are made is published too: without it, each user's would be another guess."""
+
+    @pytest.fixture
+    def without(self, folder) -> Path:
+        (folder / "processor_config.json").unlink()
+        return folder
+
+    def test_a_folder_without_one_gets_that_of_the_base_and_a_warning(self, hub_here, without, caplog):
+        base = "package://vita_clip_hf.demo/tiny_clip"
+        publish_folder(without, REPO, additions=Additions(base=base))
+        assert f"Published with the processor of {base}" in caplog.text
+        published = json.loads(content(hub_here, "processor_config.json"))
+        assert (
+            published["video_processor"]["num_frames"]
+            == VitaClipModel.config_class.from_pretrained(without).num_frames
+        )
+
+    def test_that_of_the_repository_is_kept(self, hub_here, base, folder, caplog):
+        publish_folder(folder, REPO)
+        before = content(hub_here, "processor_config.json")
+        (folder / "processor_config.json").unlink()
+        publish_folder(folder, REPO, commit_message="Again")
+        assert content(hub_here, "processor_config.json") == before
+        assert "Published with" not in caplog.text
+
+
 class TestDryRun:
     def test_it_lists_files_with_sizes_and_what_stays_behind_and_asks_nothing(self, hub_here, folder, capsys):
         assert cli.main(["publish", str(folder), REPO, "--dry-run"]) == 0
@@ -290,6 +317,22 @@ class TestRefusals:
             ("README.md", "-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
             ("README.md", TOKEN, "your own token of the Hub"),
             ("handler.py", "sk-proj-abcdefghijklmnop1234", "an API key"),
+            ("README.md", "glpat-" + "x1" * 10, "a GitLab token"),
+            ("README.md", "xoxb-1234567890-abcdefghijkl", "a Slack token"),
+            ("requirements.txt", "npm_" + "a1" * 18, "a token of a package index"),
+            ("requirements.txt", "pypi-AgEIcHlwaS5vcmc" + "a1" * 20, "a token of a package index"),
+            ("Dockerfile", "dckr_pat_" + "a1" * 14, "a Docker token"),
+            ("README.md", "AIza" + "Sy" * 17 + "A", "an API key"),
+            ("README.md", "sk_live_" + "a1" * 12, "an API key"),
+            ("config.json", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijk1234567", "a signed token"),
+            ("requirements.txt", "git+https://me:hunter22secret@host/x", "a password in an address"),
+            ("Dockerfile", "ENV WANDB_API_KEY=" + "0123456789abcdef" * 2, "a key or a password"),
+            ("README.md", "Authorization: Bearer abcdef0123456789abcdef", "a key or a password"),
+            (
+                "handler.py",
+                'aws_secret_access_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"',
+                "a key or a password",
+            ),
         ],
     )
     def test_secrets_are_found_in_every_file_that_would_be_sent(self, folder, name, secret, kind, capsys):
@@ -315,6 +358,77 @@ class TestRefusals:
         (write_report(folder / "evaluation" / "toy", folder) / "report.md").write_text("hf_AbCdEfGhIjKlMnOpQrStUvWxYz")
         with pytest.raises(ValueError, match=r"report\.md, line 1"):
             publish_folder(folder, REPO)
+
+    def test_secrets_are_found_behind_escapes_of_json_and_in_other_encodings(self, folder):
+        escaped = json.dumps({"note": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz"}).replace("AbC", "\\u0041b\\u0043")
+        (folder / "special_tokens_map.json").write_text(escaped)
+        with pytest.raises(ValueError, match=r"special_tokens_map\.json, line \d: holds a token of the Hub"):
+            publish_folder(folder, REPO)
+        (folder / "special_tokens_map.json").unlink()
+        for name in ("README.md", "Dockerfile"):
+            (folder / name).write_bytes("mine\nhf_AbCdEfGhIjKlMnOpQrStUvWxYz".encode("utf-16"))
+            with pytest.raises(ValueError, match=f"{name}, line 2: holds a token of the Hub"):
+                publish_folder(folder, REPO)
+            (folder / name).unlink()
+
+    def test_secrets_are_found_in_predictions_by_their_row(self, base, folder):
+        report = write_report(folder / "evaluation" / "toy", folder)
+        rows = [{"video": f"https://host/{number}.mp4?hf_AbCdEfGhIjKlMnOpQrStUvWxYz"} for number in range(50)]
+        Dataset.from_list(rows).to_parquet(report / "predictions.parquet")
+        with pytest.raises(ValueError, match=r"predictions\.parquet, row 1, line 1: holds a token of the Hub"):
+            publish_folder(folder, REPO)
+
+    @pytest.mark.parametrize(
+        "text", ["HF_TOKEN=$HF_TOKEN", "api_key=os.environ['X123456789']", "https://me:***@host/x"]
+    )
+    def test_words_about_secrets_are_none(self, folder, text, capsys):
+        (folder / "README.md").write_text(f"# Mine\n{text}\n")
+        assert cli.main(["publish", str(folder), REPO, "--dry-run"]) == 0
+
+    @pytest.mark.parametrize(
+        ("name", "path"), [("README.md", "/home/me/x.mp4"), ("requirements.txt", "C:\\Users\\me\\x")]
+    )
+    def test_the_home_of_a_person_is_refused_in_text_too(self, folder, name, path, capsys):
+        (folder / name).write_text(f"first\nsee {path}\n")
+        assert cli.main(["publish", str(folder), REPO, "--dry-run"]) == 1
+        assert f"{name}, line 2: holds " in capsys.readouterr().err
+        (folder / name).write_text("see /data/x.mp4, path/to/x and https://host/home/me/x\n")
+        assert cli.main(["publish", str(folder), REPO, "--dry-run"]) == 0
+
+    def test_a_repository_that_is_public_is_not_taken_for_a_private_one(self, hub_here, base, folder, capsys):
+        hub_here.api().create_repo(REPO)
+        assert cli.main(["publish", str(folder), REPO, "--private"]) == 1
+        assert "is public: nothing was sent" in capsys.readouterr().err
+        assert hub_here.file_names(REPO) == set()
+        hub_here.api().delete_repo(REPO)
+
+    @pytest.mark.parametrize(
+        "name", ["../../escape", "/escape", "..", ".", "", "a/b", "x\ny", "ä {b}", "b" * 300, None, ["x"]]
+    )
+    def test_a_protocol_of_any_name_is_a_folder_inside(self, base, folder, name, capsys):
+        report = folder / "evaluation" / "toy" / "report.json"
+        write_report(report.parent, folder)
+        content_ = json.loads(report.read_text())
+        content_["protocol"]["name"] = name
+        report.write_text(json.dumps(content_))
+        assert cli.main(["publish", str(folder), REPO, "--dry-run"]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("/report.json")]
+        assert len(lines) == 1
+        assert re.search(r"  evaluation/[\w-][\w.-]{0,79}/report\.json$", lines[0])
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("--license", "Apache 2.0"),
+            ("--license", "a\nb: c"),
+            ("--language", "english"),
+            ("--dataset", "/home/me"),
+            ("--tag", "a\n---\nb: c"),
+        ],
+    )
+    def test_details_that_the_hub_does_not_take_are_refused(self, folder, option, value, capsys):
+        assert cli.main(["publish", str(folder), REPO, "--dry-run", option, value]) == 1
+        assert " expected " in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "path", ["/home/me/videos", "/data/x.mp4", "~/models/clip", "C:\\Users\\me\\clip", "file:///srv/clip/base"]
@@ -346,6 +460,22 @@ class TestRefusals:
             ),
             (lambda folder: (folder / "trainer_state.json").write_text("{"), "is no state of a trainer"),
             (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "is no JSON"),
+            (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer.json: is no JSON"),
+            (lambda folder: (folder / "processor_config.json").write_text("{"), "processor_config.json: is no JSON"),
+            (lambda folder: (folder / "processor_config.json").write_text("[]"), "processor_config.json: is no JSON"),
+            (lambda folder: (folder / "tokenizer_config.json").write_text("[" * 10**5), "is no JSON"),
+            (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"cut"), "adapter/adapter_model.saf"),
+            (lambda folder: (folder / "README.md").write_bytes(b"caf\xe9"), "README.md, line 1"),
+            (
+                lambda folder: (folder / "trainer_state.json").write_text('{"log_history": [{"loss": 1}]}'),
+                "is no state of a trainer",
+            ),
+            (
+                lambda folder: (folder / "trainer_state.json").write_text(
+                    '{"log_history": [{"step": 1, "eval_loss": "x"}]}'
+                ),
+                "is no state of a trainer",
+            ),
             (lambda folder: shutil.rmtree(folder), "no such folder"),
         ],
     )
@@ -372,6 +502,11 @@ class TestRefusals:
         for video, words in ((tmp_path / "text.mp4", "not a video"), (large, "10 MB|10: cut"), (odd, "ends with")):
             with pytest.raises(ValueError, match=words):
                 publish_folder(folder, REPO, additions=Additions(example=video))
+
+    def test_predictions_that_are_none_are_refused(self, base, folder):
+        (write_report(folder / "evaluation" / "toy", folder) / "predictions.parquet").write_text("x")
+        with pytest.raises(ValueError, match=r"toy/predictions\.parquet: is no table of predictions"):
+            publish_folder(folder, REPO)
 
     def test_reports_that_are_none_are_refused(self, folder, tmp_path):
         with pytest.raises(OSError, match=r"has no report\.json"):

@@ -51,3 +51,32 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"vita-clip-hf\[demo\]"):
         PICTURES["loss curves"](tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["$x^{2 $", "a_b$", "{}%", "漢字 😀", "x" * 300])
+def test_names_of_any_letters_are_drawn_as_they_are(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    labels = [name, "b"]
+    draw_confusion_matrix(torch.eye(2), labels, tmp_path / "matrix.png")
+    draw_loss_curves({name: [(1, 2.0), (2, 1.0)], "b": [(1, 2.1), (2, 0.9)]}, tmp_path / "curves.png")
+    draw_accuracies({name: {"top-1": (0.5, 0.1)}}, tmp_path / "accuracies.png")
+    frames = torch.zeros(1, 2, 3, 16, 16, dtype=torch.uint8)
+    draw_film_strip(frames, [name], {name: LOGITS[:1]}, labels, tmp_path / "strip.png")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_letters_that_the_usual_font_lacks_are_drawn_in_another_or_named(tmp_path, monkeypatch, caplog, recwarn):
+    font_manager = pytest.importorskip("matplotlib.font_manager")
+    from matplotlib.ft2font import FT2Font
+
+    def letters(family: str) -> set[str]:
+        return {chr(code) for code in FT2Font(font_manager.findfont(family)).get_charmap()}
+
+    other = min(letter for letter in letters("STIXGeneral") - letters("DejaVu Sans") if letter.isprintable())
+    draw_confusion_matrix(torch.eye(2), [other, "b"], tmp_path / "drawn.png")
+    assert caplog.text == ""
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    draw_confusion_matrix(torch.eye(2), [other, "b"], tmp_path / "boxes.png")
+    assert f"boxes.png: no font of this machine has {other!r}" in caplog.text
+    assert (tmp_path / "drawn.png").read_bytes() != (tmp_path / "boxes.png").read_bytes()
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

@@ -12,8 +12,8 @@ from ..hub_cards.handler import RequestError
 from .downloads import downloaded
 from .endpoints import AT_WORK, add_endpoints
 from .messages import told
-from .page import NOTHING_YET, side_by_side, timeline_bar
-from .session import Analysis, Look, Question, Session
+from .page import NOTHING_YET, ONE_LABEL, no_answer, side_by_side, timeline_bar
+from .session import Analysis, Look, Question, Session, parse_labels
 from .subtitles import subtitles
 from .timeline import clock
 
@@ -164,20 +164,27 @@ class _Show:
     def __init__(self, session: Session):
         self._session = session
 
-    def arrived(self, video: str | None, *question: Any) -> list[Any]:
+    def arrived(self, video: str | None, *question: Any) -> Iterator[list[Any]]:
         """Another video is in the player, or none any more."""
         if video:
-            return self.analyse(video, *question)
-        return [NOTHING_YET, "", gr.skip(), *([] for _ in VIEWS)]
+            yield from self.analyse(video, *question)
+        else:
+            yield [NOTHING_YET, "", gr.skip(), *([] for _ in VIEWS)]
 
-    def analyse(self, video: str | None, *question: Any) -> list[Any]:
+    def analyse(self, video: str | None, *question: Any) -> Iterator[list[Any]]:
+        """All that there is to show; after an error why there is nothing, in place of the answer before."""
         with told():
             if not video:
                 raise RequestError("there is no video yet: upload, record or pick one")
-            found = self._session.analyse(video, _asked(question))
+            asked = _asked(question)
+            try:
+                found = self._session.analyse(video, asked)
+            except RequestError as error:
+                yield [no_answer(str(error)), "", gr.Video(subtitles=[]), *([] for _ in VIEWS)]
+                raise
         cues = [] if found.windows is None else subtitles(found.windows)
-        return [
-            _answer(found, WHOLE),
+        yield [
+            _answer(found, WHOLE, asked),
             timeline_bar(found.windows),
             gr.Video(subtitles=cues),
             *_pictures(found.look),
@@ -188,8 +195,9 @@ class _Show:
             if not video:
                 raise RequestError("there is no video any more: upload, record or pick one")
             start, end = float(event.start), float(event.end)
-            found = self._session.window(video, _asked(question), start, end)
-        return [_answer(found, f"From {clock(start)} to {clock(end)}"), *_pictures(found.look)]
+            asked = _asked(question)
+            found = self._session.window(video, asked, start, end)
+        return [_answer(found, f"From {clock(start)} to {clock(end)}", asked), *_pictures(found.look)]
 
     def placeholder(self, adapter: str) -> Any:
         with told():
@@ -205,8 +213,9 @@ def _asked(question: Sequence[Any]) -> Question:
     return Question(adapter, labels or "", template or "", int(top_k), window or 0, stride or 0)
 
 
-def _answer(found: Analysis, what: str) -> str:
-    return side_by_side(found.ranking, found.without_prompts, what)
+def _answer(found: Analysis, what: str, asked: Question) -> str:
+    hint = ONE_LABEL if len(parse_labels(asked.labels)) == 1 else ""
+    return side_by_side(found.ranking, found.without_prompts, what, hint)
 
 
 def _pictures(look: Look) -> list[list[tuple[Any, str]]]:

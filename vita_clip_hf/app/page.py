@@ -10,6 +10,7 @@ from .timeline import Segment, Window, clock, segments
 TINTS = ("#a6d8e7", "#f4cf8f", "#b9e0bd", "#e3c3ee", "#f3b8b0", "#d9d8a2", "#c2cdf5", "#d8c9b8")
 # Windows that are shorter than this share of the video leave their names to the legend.
 SHORTEST_NAMED = 1 / 9
+ONE_LABEL = "There is one label to choose from, which then has all of the probability. Each line is a label."
 NOTHING_YET = '<p class="vc-hint">Pick a clip: labels, timeline and attention appear here.</p>'
 
 
@@ -27,12 +28,16 @@ def ranked_bars(title: str, ranking: Ranking, note: str = "") -> str:
     return f'<section class="vc-ranking"><h2>{escape(title)}{note}</h2><ol>{rows}</ol></section>'
 
 
-def side_by_side(on: Ranking, off: Ranking, what: str) -> str:
-    """The ranking with prompts and the one without, of `what`: the whole video, or a part of it."""
-    return (
-        f'<div class="vc-answer"><p class="vc-what">{escape(what)}</p><div class="vc-pair">'
-        f"{ranked_bars('Prompts on', on, 'Vita-CLIP')}{ranked_bars('Prompts off', off, 'frozen CLIP')}</div></div>"
-    )
+def side_by_side(on: Ranking, off: Ranking, what: str, hint: str = "") -> str:
+    """The ranking with prompts and the one without, of `what`: the whole video, or a part of it; below them a hint."""
+    hint = f'<p class="vc-hint">{escape(hint)}</p>' if hint else ""
+    pair = ranked_bars("Prompts on", on, "Vita-CLIP") + ranked_bars("Prompts off", off, "frozen CLIP")
+    return f'<div class="vc-answer"><p class="vc-what">{escape(what)}</p><div class="vc-pair">{pair}</div>{hint}</div>'
+
+
+def no_answer(why: str) -> str:
+    """In the place of an answer, why there is none."""
+    return f'<p class="vc-hint" role="alert">No answer: {escape(why)}</p>'
 
 
 def timeline_bar(windows: Sequence[Window] | None) -> str:
@@ -74,4 +79,4 @@ def _segment(piece: Segment, is_named: bool) -> str:
     )
 
 
-__all__ = ["NOTHING_YET", "ranked_bars", "side_by_side", "timeline_bar"]
+__all__ = ["NOTHING_YET", "ONE_LABEL", "no_answer", "ranked_bars", "side_by_side", "timeline_bar"]

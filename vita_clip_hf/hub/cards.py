@@ -68,6 +68,19 @@ class CardDetails:
     files: Sequence[str] = ()
     speed: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` if a field is nothing that the Hub takes."""
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
+            raise ValueError(f"The licence is {self.license!r}; expected the Hub's name for it, such as 'apache-2.0'.")
+        if self.language is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,4})?|multilingual", self.language):
+            raise ValueError(f'The language is {self.language!r}; expected its code, such as "en".')
+        for tag in self.tags:
+            if not tag.strip() or not tag.isprintable():
+                raise ValueError(f"A tag is {tag!r}; expected a few letters on one line.")
+        for dataset in self.datasets:
+            if not _is_hub_id(dataset):
+                raise ValueError(f"The data set is {dataset!r}; expected its id on the Hub, such as 'user/my-videos'.")
+
 
 def render_card(folder: str | Path, repo_id: str, details: CardDetails | None = None) -> str:
     """
@@ -159,13 +172,15 @@ def card_metadata(config: PromptedClipConfig, is_adapter: bool, **more: Any) -> 
 def hub_base(config: PromptedClipConfig) -> str | None:
     """The Hub id of the base, `None` if its name is something else."""
     base = config.base_model_name_or_path
-    if base is None or os.path.isdir(base):
-        return None
+    return None if base is None or os.path.isdir(base) or not _is_hub_id(base) else base
+
+
+def _is_hub_id(name: str) -> bool:
     try:
-        validate_repo_id(base)
+        validate_repo_id(name)
     except HFValidationError:
-        return None
-    return base
+        return False
+    return True
 
 
 def prompt_settings(config: PromptedClipConfig, folder: Path) -> list[tuple[str, str]]:
@@ -181,7 +196,11 @@ def prompt_settings(config: PromptedClipConfig, folder: Path) -> list[tuple[str,
 def _sampling(folder: Path) -> str | None:
     """How the saved processor takes frames from a video; `None` without one."""
     path = folder / PROCESSOR_FILE
-    settings = json.loads(path.read_text(encoding="utf-8")).get("video_processor", {}) if path.is_file() else {}
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        settings = saved.get("video_processor") or {}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{PROCESSOR_FILE}: is no JSON of a processor ({error})") from error
     if "sampling" not in settings:
         return None
     views = settings.get("num_temporal_views", 1) * settings.get("num_spatial_views", 1)

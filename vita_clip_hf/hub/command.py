@@ -10,7 +10,7 @@ EPILOG = """examples:
 
 What belongs to a checkpoint is published in one commit: weights, configuration, processor, code, a card, files for
 serving, the training's log, and the reports of `vita-clip evaluate` in its folder evaluation/. Anything else stays
-behind. A file with a token, a key or a path of this machine stops it. Log in first: hf auth login."""
+behind. A file with a token, a key, a password or a path of this machine stops it. Log in first: hf auth login."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -25,7 +25,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("folder", metavar="ADAPTER", help="folder of an adapter or a full checkpoint")
     parser.add_argument("repo_id", metavar="USER/NAME", help="repository on the Hub; made if it does not exist")
     parser.add_argument("--dry-run", action="store_true", help="list files and sizes, and send nothing")
-    parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    parser.add_argument(
+        "--private",
+        action="store_true",
+        default=None,
+        help="make a new repository private, and stop if a public one is there",
+    )
     parser.add_argument("--create-pr", action="store_true", help="open a pull request in place of a commit")
     parser.add_argument("--revision", metavar="BRANCH", help="commit to this branch (default: main)")
     parser.add_argument("--message", default="Upload model", help="of the commit (default: %(default)s)")

@@ -1,6 +1,7 @@
 """Evaluations that are published with a checkpoint: their reports without paths of this machine, and their figures."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import yaml
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from .privacy import without_paths
+from ..text_files import read_text
+from .privacy import check_rows, without_paths
 
 FOLDER = "evaluation"
 EVAL_RESULTS = ".eval_results"
@@ -48,7 +50,7 @@ def stage_reports(reports: Sequence[Path], checkpoint: Path, target: Path) -> li
     for report in reports:
         content = _read(report)
         _check_is_about(report, content["models"], checkpoint, own)
-        place = target / FOLDER / str(content["protocol"]["name"]).replace(" ", "-")
+        place = target / FOLDER / _folder_name(content["protocol"]["name"])
         if place.exists():
             place = target / FOLDER / f"{place.name}-{report.name}"
         if place.exists():
@@ -59,13 +61,12 @@ def stage_reports(reports: Sequence[Path], checkpoint: Path, target: Path) -> li
         for name, found in _texts(report):
             (place / name).write_text(without_paths(found), encoding="utf-8")
         if (report / PREDICTIONS_FILE).is_file():
-            rows = Dataset.from_parquet(str(report / PREDICTIONS_FILE), keep_in_memory=True).to_list()
-            Dataset.from_list(without_paths(rows)).to_parquet(place / PREDICTIONS_FILE)
+            rows = without_paths(_read_rows(report / PREDICTIONS_FILE))
+            check_rows(rows, f"{FOLDER}/{place.name}/{PREDICTIONS_FILE}")
+            Dataset.from_list(rows).to_parquet(place / PREDICTIONS_FILE)
         for path in sorted((report / EVAL_RESULTS).glob("*.yaml")):
             (target / EVAL_RESULTS).mkdir(exist_ok=True)
-            (target / EVAL_RESULTS / path.name).write_text(
-                without_paths(path.read_text(encoding="utf-8")), encoding="utf-8"
-            )
+            (target / EVAL_RESULTS / path.name).write_text(without_paths(read_text(path)), encoding="utf-8")
         results += _results(report / INDEX_FILE)
     return results
 
@@ -79,9 +80,24 @@ def _read(report: Path) -> dict:
         content["protocol"]["name"]
         for facts in content["models"].values():
             PRECISIONS[facts["dtype"]], facts["fingerprint"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: is no report of `vita-clip evaluate`: {error!r}") from error
     return content
+
+
+def _folder_name(protocol: Any) -> str:
+    """Of a protocol's name, which a person may have chosen, what every system takes for the name of a folder."""
+    name = re.sub(r"[^\w.-]+", "-", str(protocol)).strip(".-")[:80]
+    return name or "report"
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    from datasets import Dataset
+
+    try:
+        return Dataset.from_parquet(str(path), keep_in_memory=True).to_list()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: is no table of predictions: {error}") from error
 
 
 def _check_is_about(report: Path, models: dict[str, dict[str, Any]], checkpoint: Path, own: dict[str, str]) -> None:
@@ -106,14 +122,14 @@ def _check_is_about(report: Path, models: dict[str, dict[str, Any]], checkpoint:
 def _texts(report: Path) -> Iterator[tuple[str, str]]:
     for name in TEXTS:
         if (report / name).is_file():
-            yield name, (report / name).read_text(encoding="utf-8")
+            yield name, read_text(report / name)
 
 
 def _results(path: Path) -> list[EvalResult]:
     if not path.is_file():
         return []
     try:
-        _, results = model_index_to_eval_results(yaml.safe_load(path.read_text(encoding="utf-8"))["model-index"])
+        _, results = model_index_to_eval_results(yaml.safe_load(read_text(path))["model-index"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: is no model index: {error!r}") from error
     return results

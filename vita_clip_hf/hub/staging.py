@@ -14,8 +14,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
+from ..modeling.adapter_file_vita_clip import ADAPTER_FILE, opened, read_adapter
 from ..modeling.remote_code_vita_clip import CODE_PATTERNS, copy_code
+from ..text_files import read_text
 from .cards import PROCESSOR_FILE, WEIGHT_PATTERNS, format_size
 from .example import Example, stage_example
 from .methods import read_config
@@ -26,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 CARD_FILE, CONFIG_FILE = "README.md", "config.json"
 TRAINER_STATE, TRAINING_LOG = "trainer_state.json", "training_log.json"
+PROCESSOR_FILES = (PROCESSOR_FILE, "preprocessor_config.json", "video_preprocessor_config.json")
 PROCESSOR_PATTERNS = (
-    *(PROCESSOR_FILE, "preprocessor_config.json", "video_preprocessor_config.json"),
+    *PROCESSOR_FILES,
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt"),
 )
@@ -107,7 +109,9 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
     source, additions = Path(source), additions or Additions()
     if not (source / CONFIG_FILE).is_file():
         raise OSError(f"{source}: has no config.json; expected a folder that a model was saved into.")
-    read_config(source)  # whose errors name this folder, and not the temporary one
+    # Here, whose errors name this folder, and not the temporary one.
+    read_config(source)
+    _check_weights(source)
     if additions.base is None and additions.base_revision is None:
         config_fields: dict[str, Any] = {}
     else:
@@ -135,6 +139,19 @@ def staged(source: str | os.PathLike, additions: Additions | None = None) -> Ite
         if additions.example is not None:
             target.example = stage_example(additions.example, source, target.folder)
         yield target
+
+
+def _check_weights(source: Path) -> None:
+    """Raises `OSError` or `ValueError` if there are none, or a file of them is damaged."""
+    weights = [path for pattern in WEIGHT_PATTERNS for path in source.glob(pattern) if path.suffix == ".safetensors"]
+    if not any(path.is_file() for path in weights):
+        raise OSError(f"{source}: has no weights; expected a folder that a model was saved into.")
+    for path in weights:
+        if path.name == ADAPTER_FILE:
+            read_adapter(path)
+            continue
+        with opened(path):
+            pass
 
 
 def _stage_checkpoint(source: Path, target: Staged) -> None:
@@ -179,8 +196,8 @@ def _stage_serving_files(source: Path, target: Path, base: str | None) -> None:
 
     for name in SERVING_FILES:
         own = source / name
-        if own.is_file() and FILE_IS_GENERATED not in own.read_text(encoding="utf-8", errors="replace"):
-            shutil.copyfile(own, target / name)
+        if own.is_file() and FILE_IS_GENERATED not in (text := read_text(own)):
+            (target / name).write_text(text, encoding="utf-8")
             continue
         text = files("vita_clip_hf.hub_cards").joinpath(name).read_text(encoding="utf-8")
         package = package_of_base(base)
@@ -194,8 +211,13 @@ def _trainer_state(source: Path) -> dict[str, Any]:
     path = source / TRAINER_STATE
     try:
         state = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return {**state, "log_history": [dict(entry) for entry in state.get("log_history", ())]}
-    except (ValueError, AttributeError, TypeError) as error:
+        history = [dict(entry) for entry in state.get("log_history", ())]
+        for entry in history:
+            entry["step"] + 0
+            for name in ("loss", *(name for name in entry if name.startswith("eval_"))):
+                entry.get(name, 0) + 0
+        return {**state, "log_history": history}
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: is no state of a trainer ({error!r}); mend or remove it.") from error
 
 

@@ -20,11 +20,21 @@ from ..modeling.modeling_vita_clip import VitaClipModel
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import BASE_IN_PACKAGE, locate_base
 from ..modeling.video_processing_vita_clip import VitaClipVideoProcessor
+from ..text_files import read_text
 from .cards import CARD_IS_GENERATED, PROCESSOR_FILE, WEIGHT_PATTERNS, CardDetails, hub_base, render_card
 from .commit import clear_errors, commit_folder, with_attempts
 from .methods import read_config
 from .privacy import check_publishable
-from .staging import CARD_FILE, FILE_IS_GENERATED, SERVING_FILES, Additions, Staged, staged, with_details_of
+from .staging import (
+    CARD_FILE,
+    FILE_IS_GENERATED,
+    PROCESSOR_FILES,
+    SERVING_FILES,
+    Additions,
+    Staged,
+    staged,
+    with_details_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +75,7 @@ def push_to_hub(
         adapter_only, adapter_dtype, state_dict: as in `save_pretrained`.
         max_shard_size: of the files of a full checkpoint.
         commit_message, commit_description: of the commit.
-        private: whether a new repository is private.
+        private: whether a new repository is private. `True` is an error if there is a public one of this name.
         token: of the Hub; by default the one logged in with.
         revision: the branch to commit to, made if it does not exist.
         create_pr: open a pull request in place of a commit to the branch.
@@ -74,7 +84,8 @@ def push_to_hub(
         The commit.
 
     Raises:
-        ValueError: the adapter names a base that others cannot load: a folder of this machine.
+        ValueError: the adapter names a base that others cannot load: a folder of this machine; or a repository that
+            was to be private is public.
     """
     if adapter_only is None:
         adapter_only = model.config.base_model_name_or_path is not None
@@ -163,7 +174,9 @@ def publish_folder(
     api = HfApi(token=token)
     with ExitStack() as stack:
         repo_id = _full_id(api, repo_id)
-        ready = stack.enter_context(prepared(folder, repo_id, details, _resolved(additions, folder, api)))
+        keep_processor = not has_processor(folder) and _has_file(api, repo_id, PROCESSOR_FILE, revision)
+        changes = _resolved(additions, folder, api)
+        ready = stack.enter_context(prepared(folder, repo_id, details, changes, keep_processor))
         _create_repo(api, repo_id, private, revision)
         held = stack.pop_all()  # until the upload has ended, which may be in the background
 
@@ -176,10 +189,19 @@ def publish_folder(
 
 @contextmanager
 def prepared(
-    folder: str | os.PathLike, repo_id: str, details: CardDetails | None = None, additions: Additions | None = None
+    folder: str | os.PathLike,
+    repo_id: str,
+    details: CardDetails | None = None,
+    additions: Additions | None = None,
+    keep_processor: bool = False,
 ) -> Iterator[Staged]:
     """
-    What [`publish_folder`] would upload, in a temporary folder; asks nothing of the Hub.
+    What [`publish_folder`] would upload, in a temporary folder; asks nothing of the Hub, but for a base that is there
+    and is needed: for the processor of a folder without one, or to run the model.
+
+    Args:
+        folder, repo_id, details, additions: as for `publish_folder`.
+        keep_processor: the repository has the processor of a folder without one.
 
     Raises:
         OSError, ValueError: as `publish_folder` does.
@@ -190,9 +212,18 @@ def prepared(
             config.base_model_name_or_path = additions.base
         check_base_is_public(config)
     with staged(folder, additions) as ready:
+        if not keep_processor and not has_processor(ready.folder):
+            processor = processor_for(read_config(ready.folder))
+            if processor is not None:
+                processor.save_pretrained(ready.folder)
         card = partial(render_card, details=with_details_of(ready, details or CardDetails()))
         _write_card(ready, card, repo_id, Path(folder))
         yield ready
+
+
+def has_processor(folder: str | os.PathLike) -> bool:
+    """Whether a checkpoint's folder says how clips are made."""
+    return any((Path(folder) / name).is_file() for name in PROCESSOR_FILES)
 
 
 def _write_card(ready: Staged, card: CardRenderer, repo_id: str, source: Path) -> None:
@@ -201,7 +232,7 @@ def _write_card(ready: Staged, card: CardRenderer, repo_id: str, source: Path) -
     and looked through for what must not be published.
     """
     own = source / CARD_FILE
-    text = own.read_text(encoding="utf-8") if own.is_file() else CARD_IS_GENERATED
+    text = read_text(own) if own.is_file() else CARD_IS_GENERATED
     if CARD_IS_GENERATED in text:
         text = card(ready.folder, repo_id)
     (ready.folder / CARD_FILE).write_text(text, encoding="utf-8")
@@ -249,6 +280,11 @@ def _create_repo(api: HfApi, repo_id: str, private: bool | None, revision: str |
 
     def create() -> str:
         full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if private and not api.model_info(full_id).private:
+            raise ValueError(
+                f"{full_id} is on the Hub already and is public: nothing was sent. Make it private in its settings, "
+                "choose another name, or publish without the wish that it is private."
+            )
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(full_id, branch=revision, exist_ok=True)
         return full_id
@@ -280,9 +316,9 @@ def check_base_is_public(config: PromptedClipConfig) -> None:
     base = config.base_model_name_or_path or ""
     if not base.startswith(BASE_IN_PACKAGE) and hub_base(config) is None:
         raise ValueError(
-            f"The adapter's base is {base!r}, a folder of this machine: nobody could load it from the Hub. Set "
-            "model.config.base_model_name_or_path to the base's Hub id (and base_model_revision to its commit; "
-            "`vita-clip publish --base ID` does it), or publish the whole model by adapter_only=False."
+            f"The adapter's base is {base!r}, no Hub id but a folder of this machine or an address: nobody could load "
+            "it from the Hub. Set model.config.base_model_name_or_path to the base's Hub id (and base_model_revision "
+            "to its commit; `vita-clip publish --base ID` does it), or publish the whole model by adapter_only=False."
         )
 
 
@@ -314,7 +350,8 @@ def processor_for(config: PromptedClipConfig) -> VitaClipProcessor | None:
         processor = VitaClipProcessor.from_pretrained(name, revision=config.base_model_revision or "main")
     except (OSError, ValueError) as error:
         logger.warning(
-            f"Published without a processor: {base or checkpoint} has none ({error}). Give the argument processor."
+            f"Published without a processor: {base or checkpoint} has none ({error}). Save one beside the checkpoint, "
+            "or give the argument processor."
         )
         return None
     video_processor = processor.video_processor
@@ -322,7 +359,7 @@ def processor_for(config: PromptedClipConfig) -> VitaClipProcessor | None:
     logger.warning(
         f"Published with the processor of {base or checkpoint}, for {config.num_frames} frames sampled "
         f"{video_processor.sampling!r}: how clips were sampled in training is not known here. If it was otherwise, "
-        "the model will give other figures: give the argument processor."
+        "the model will give other figures: save the training's beside the checkpoint, or give the argument processor."
     )
     return processor
 

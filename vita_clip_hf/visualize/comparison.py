@@ -5,7 +5,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from .figure import AFTER, BEFORE, GREY, INK, new_figure, open_frame, save
+from .figure import AFTER, BEFORE, GREY, INK, new_figure, open_frame, plain_text, save
 
 
 def draw_class_bars(by_class: Mapping[str, tuple[float, float]], names: tuple[str, str], path: Path) -> None:
@@ -22,8 +22,10 @@ def draw_class_bars(by_class: Mapping[str, tuple[float, float]], names: tuple[st
     places = [-float(place) for place in range(len(by_class))]
     for shift, color, number in ((0.2, BEFORE, 0), (-0.2, AFTER, 1)):
         shares = [100 * shares[number] for shares in by_class.values()]
-        axis.barh([place + shift for place in places], shares, height=0.36, color=color, label=names[number])
-    axis.set_yticks(places, list(by_class), fontsize=8)
+        axis.barh(
+            [place + shift for place in places], shares, height=0.36, color=color, label=plain_text(names[number])
+        )
+    axis.set_yticks(places, [plain_text(name) for name in by_class], fontsize=8)
     axis.set_xlim(0, 100)
     axis.set_xlabel("top-1, %", color=INK)
     axis.set_title("Top-1 by class, the most different first", fontsize=10, color=INK, pad=22)
@@ -44,7 +46,7 @@ def draw_accuracy_by_frames(points: Sequence[tuple[str, int, int, float]], path:
     axis = figure.add_subplot()
     for name, frames, views, accuracy in points:
         axis.plot(frames * views, 100 * accuracy, "o", color=AFTER)
-        note = f"{name}: {frames} x {views}"
+        note = f"{plain_text(name)}: {frames} x {views}"
         axis.annotate(note, (frames * views, 100 * accuracy), xytext=(5, 5), textcoords="offset points", fontsize=8)
     axis.set_title("Accuracy against the frames that are seen", fontsize=10, color=INK)
     axis.set_xscale("log", base=2)
@@ -73,8 +75,8 @@ def draw_accuracies(rows: Mapping[str, Mapping[str, tuple[float, float]]], path:
         places = [shift - place for place in range(len(rows))]
         shares = [[100 * value for value in values] for values in (means, deviations)]
         style: dict[str, Any] = {"fmt": marker, "color": color, "markersize": 6, "capsize": 2, "elinewidth": 1}
-        axis.errorbar(shares[0], places, xerr=shares[1], label=name, **style)
-    axis.set_yticks([-place for place in range(len(rows))], list(rows), fontsize=9)
+        axis.errorbar(shares[0], places, xerr=shares[1], label=plain_text(name), **style)
+    axis.set_yticks([-place for place in range(len(rows))], [plain_text(row) for row in rows], fontsize=9)
     axis.set_xlim(0, 100)
     axis.set_xlabel("accuracy, %; bars: one standard deviation", fontsize=9, color=INK)
     axis.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from .figure import INK, new_figure, save
+from .figure import INK, new_figure, plain_text, save
 
 
 def draw_confusion_matrix(matrix: torch.Tensor, labels: Sequence[str], path: Path) -> None:
@@ -19,9 +19,9 @@ def draw_confusion_matrix(matrix: torch.Tensor, labels: Sequence[str], path: Pat
     figure = new_figure(side, side)
     axis = figure.add_subplot()
     axis.imshow(matrix.numpy(), cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(labels))
-    axis.set_xticks(ticks, labels, rotation=90, fontsize=8)
-    axis.set_yticks(ticks, labels, fontsize=8)
+    ticks, names = range(len(labels)), [plain_text(label) for label in labels]
+    axis.set_xticks(ticks, names, rotation=90, fontsize=8)
+    axis.set_yticks(ticks, names, fontsize=8)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     for row in ticks:

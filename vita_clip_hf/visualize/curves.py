@@ -5,7 +5,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from .figure import AFTER, BEFORE, GREY, INK, new_figure, open_frame, save
+from .figure import AFTER, BEFORE, GREY, INK, new_figure, open_frame, plain_text, save
 
 # Colour, line and marker of each curve: where they coincide, the later ones are dashed and let the earlier show.
 _CURVE_STYLES = (
@@ -71,7 +71,7 @@ def draw_loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], path: Path
         every = (number * max(1, len(steps) // 25), max(1, len(steps) // 5))
         style: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
         style |= {"markevery": every, "linewidth": 5 if number == 0 else 1.5, "alpha": 0.35 if number == 0 else 1}
-        loss_axis.plot(steps, losses, label=name, **style)
+        loss_axis.plot(steps, losses, label=plain_text(name), **style)
         if number > 0:
             differences = [abs(loss - other) for loss, other in zip(losses, first, strict=True)]
             difference_axis.plot(steps, differences, **style)
@@ -79,7 +79,9 @@ def draw_loss_curves(curves: Mapping[str, Sequence[Sequence[float]]], path: Path
     loss_axis.set_ylabel("cross-entropy")
     loss_axis.set_ylim(bottom=0)
     loss_axis.legend(frameon=False, fontsize=8)
-    difference_axis.set_title(f"Distance of each loss from that of {name_of_first}", fontsize=10, color=INK)
+    difference_axis.set_title(
+        f"Distance of each loss from that of {plain_text(name_of_first)}", fontsize=10, color=INK
+    )
     difference_axis.set_ylabel("|difference|, log scale")
     if len(curves) > 1:
         difference_axis.set_yscale("log")

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from .attention import CLASS, GLOBAL, LOCAL, PATCHES, SUMMARY, AttentionMaps
-from .figure import AFTER, BEFORE, GOOD, GREY, INK, new_figure, open_frame, save
+from .figure import AFTER, BEFORE, GOOD, GREY, INK, new_figure, open_frame, plain_text, save
 
 KIND_COLORS = {CLASS: INK, PATCHES: "#c9c9c9", SUMMARY: AFTER, LOCAL: BEFORE, GLOBAL: GOOD}
-FRAME_WIDTH = 1.15  # inches
+FRAME_WIDTH, LEAST_WIDTH = 1.15, 7.0  # inches, the latter for the texts of a clip of few frames
+LETTERS_AN_INCH = 9  # of a label, which surely fit beside the percentage
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ def draw_explanation(explanation: Explanation, path: Path, title: str = "") -> N
     """
     num_frames = len(explanation.frames)
     maps = explanation.heat_maps()
-    figure = new_figure(FRAME_WIDTH * num_frames + 1.6, FRAME_WIDTH * (len(maps) + 1) + 5.4)
+    figure = new_figure(max(FRAME_WIDTH * num_frames, LEAST_WIDTH) + 1.6, FRAME_WIDTH * (len(maps) + 1) + 5.4)
     heights = [1] * (len(maps) + 1) + [1.1, 1.5, 1.5]
     grid = figure.add_gridspec(len(heights), num_frames, height_ratios=heights)
     best, score = explanation.scores[0]
-    figure.suptitle(f"{title + ': ' if title else ''}{best} ({score:.1%})", fontsize=11, color=INK)
+    begin = f"{_shortened(title, 40)}: " if title else ""
+    figure.suptitle(plain_text(f"{begin}{_shortened(best, 50)} ({score:.1%})"), fontsize=11, color=INK)
     rows = {"frames": explanation.frames.permute(0, 2, 3, 1).numpy()}
     rows |= {name: heat_overlay(explanation.frames, map_) for name, map_ in maps.items()}
     for row, (name, pictures) in enumerate(rows.items()):
@@ -118,7 +120,9 @@ def _draw_shares(axis, attention: AttentionMaps) -> None:
     for kind, share in shares.items():
         axis.bar(layers, share.numpy(), bottom=bottom, color=KIND_COLORS[kind], label=kind, width=0.7)
         bottom = bottom + share.numpy()
-    axis.set_xticks(list(layers), [f"layer {layer}" for layer in layers], fontsize=7)
+    axis.set_xticks(
+        list(layers), [f"layer {layer}" if len(layers) <= 16 else str(layer) for layer in layers], fontsize=7
+    )
     axis.set_ylim(0, 1)
     axis.tick_params(axis="y", labelsize=7)
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -127,10 +131,17 @@ def _draw_shares(axis, attention: AttentionMaps) -> None:
 
 def _draw_scores(axis, scores: Sequence[tuple[str, float]]) -> None:
     axis.set_title("best labels", fontsize=8, loc="left", color=INK)
+    longest = int((axis.get_figure().get_figwidth() - 1.6) * LETTERS_AN_INCH)
     for place, (label, score) in enumerate(scores):
+        axis.barh(-place, 1, color="#f1f1f1", height=0.8)  # the track that the score fills, and its text stays within
         axis.barh(-place, score, color=AFTER, alpha=0.35, height=0.8)
-        axis.text(0.01, -place, f"{label}  {score:.1%}", va="center", fontsize=8, color=INK)
+        axis.text(0.01, -place, plain_text(_shortened(label, longest)), va="center", fontsize=8, color=INK)
+        axis.text(0.99, -place, f"{score:.1%}", va="center", ha="right", fontsize=8, color=INK)
     axis.set_xlim(0, 1)
     axis.set_yticks([])
     axis.tick_params(axis="x", labelsize=7)
     open_frame(axis)
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

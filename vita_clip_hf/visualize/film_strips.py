@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .figure import GOOD, GREY, INK, new_figure, save
+from .figure import GOOD, GREY, INK, new_figure, plain_text, save
 
 FRAME_WIDTH, PREDICTIONS_WIDTH, ROW_HEIGHT = 0.85, 2.9, 1.02  # inches
 _TRUE = "\N{CHECK MARK}"
@@ -39,13 +39,13 @@ def draw_film_strip(
     for row in range(num_clips):
         film = figure.add_subplot(grid[row, 0])
         film.imshow(_side_by_side(clips[row]))
-        film.set_title(truths[row], fontsize=9, loc="left", color=INK, pad=3)
+        film.set_title(plain_text(truths[row]), fontsize=9, loc="left", color=INK, pad=3)
         film.axis("off")
         for column, (name, model_logits) in enumerate(logits.items(), start=1):
             axis = figure.add_subplot(grid[row, column])
             _draw_predictions(axis, model_logits[row], truths[row], labels, top_k)
             if row == 0:
-                axis.set_title(name, fontsize=9, loc="left", color=INK, pad=3, fontweight="bold")
+                axis.set_title(plain_text(name), fontsize=9, loc="left", color=INK, pad=3, fontweight="bold")
     figure.supxlabel(
         f"Above each clip: its true class. Bars: probabilities; green, with a {_TRUE}: the true class, grey: another.",
         fontsize=8.5,
@@ -64,7 +64,7 @@ def _draw_predictions(axis: Any, logits: torch.Tensor, truth: str, labels: Seque
     scores, ids = logits.softmax(-1).topk(min(top_k, len(labels)))
     for place, (score, index) in enumerate(zip(scores.tolist(), ids.tolist(), strict=True)):
         is_true = labels[index] == truth
-        text = f"{labels[index]}  {100 * score:.0f} %" + (f"  {_TRUE}" if is_true else "")
+        text = f"{plain_text(labels[index])}  {100 * score:.0f} %" + (f"  {_TRUE}" if is_true else "")
         axis.barh(-place, score, color=GOOD if is_true else GREY, alpha=0.35, height=0.85)
         axis.text(0.01, -place, text, va="center", fontsize=7.5, color=INK)
     axis.set_xlim(0, 1)

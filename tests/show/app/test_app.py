@@ -114,9 +114,30 @@ def test_a_file_that_is_no_video_is_told_in_one_line_and_the_app_goes_on(page, v
     toast.wait_for()
     assert "text.mp4: is not a video" in toast.inner_text()
     assert "/" not in toast.inner_text()
+    assert "No answer: text.mp4: is not a video" in page.locator("#vc-answer").inner_text()  # the toast goes away
     page.reload()
     put(page, videos["short"])
     assert len(ranking(page)) == 3
+
+
+def test_an_error_takes_the_answer_before_away(page, videos):
+    put(page, videos["short"])
+    page.locator("#vc-labels textarea").fill("swimming\nswimming")
+    page.locator("#vc-run").click()
+    page.get_by_role("alert").filter(has_text="No answer: Labels must be distinct").wait_for()
+    assert page.locator(".vc-ranking, .vc-window").count() == 0
+    assert page.locator("#vc-answer [data-testid=status-tracker]:visible").count() == 0
+    page.locator("#vc-labels textarea").fill("swimming\nrunning")
+    page.locator("#vc-run").click()
+    page.wait_for_selector(".vc-window")
+    assert {label for label, _ in ranking(page)} == {"swimming", "running"}
+
+
+def test_one_label_is_told_to_be_no_choice(page, videos):
+    page.locator("#vc-labels textarea").fill("swimming, running")
+    put(page, videos["short"])
+    assert ranking(page) == [("swimming, running", "100.0%")]
+    assert "Each line is a label." in page.locator(".vc-answer .vc-hint").inner_text()
 
 
 def test_an_address_of_this_machine_is_not_fetched(page, app):
@@ -192,9 +213,10 @@ def test_nothing_is_wider_than_a_phone(app, browser, videos):
 def test_axe_finds_nothing_serious(page, long_page, app, browser, videos):
     from axe_playwright_python.sync_playwright import Axe
 
-    with visit(browser, app, **PHONE) as phone:
+    with visit(browser, app, **PHONE) as phone, visit(browser, app, scheme="dark") as dark:
         put(phone, videos["short"])
-        for opened in (page, long_page, phone):  # empty, answered, small
+        put(dark, videos["long"])
+        for opened in (page, long_page, phone, dark):  # empty, answered, small, dark
             found = Axe().run(opened).response["violations"]
             serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
             places = [(violation["id"], node["html"][:200]) for violation in serious for node in violation["nodes"]]

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-PAGES = ("", "concepts/", "first_adapter/", "troubleshooting/", "api/models/", "performance/")
+PAGES = ("", "concepts/", "first_adapter/", "troubleshooting/", "api/models/", "performance/", "architecture/")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -25,20 +25,26 @@ def address(site) -> Iterator[str]:
 
 @pytest.fixture
 def tab(browser, address):
-    """A page at phone width that reaches nothing but the site, and notes what the site lacks."""
+    """A page at phone width that reaches nothing but the site, and notes what the site lacks or asks of others."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="light")
     page = context.new_page()
-    page.missing = []
-    page.route(lambda url: not url.startswith(address), lambda route: route.abort())
+    page.missing, page.strangers = [], []
+
+    def refuse(route) -> None:
+        page.strangers.append(route.request.url)
+        route.abort()
+
+    page.route(lambda url: not url.startswith(address), refuse)
     page.on("response", lambda answer: page.missing.append(answer.url) if answer.status >= 400 else None)
     yield page
     context.close()
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_fits_a_phone_and_lacks_nothing(tab, address, path):
-    tab.goto(address + path, wait_until="load")
+def test_a_page_fits_a_phone_lacks_nothing_and_asks_no_other_host(tab, address, path):
+    tab.goto(address + path, wait_until="networkidle")
     assert tab.missing == []
+    assert tab.strangers == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert tab.locator("h1").count() == 1
 
