@@ -33,9 +33,10 @@ A folder with one folder of videos for each class is enough:
 
 `vita-clip data check my_videos/train` looks for videos that cannot be read first. Settings can stand in a YAML or JSON
 file, and be changed beside it: `vita-clip train k400_b16_8f.yaml --learning_rate 2e-4`. A run that was stopped goes on
-with --resume_from_checkpoint auto. On several GPUs: `accelerate launch examples/train.py ...` with the same settings.
+with --resume_from_checkpoint auto. On several GPUs: `accelerate launch -m vita_clip_hf.cli train ...`.
 """
 EPILOG = "These are the settings most runs need; --help-all shows the Trainer's others too."
+_MODULE = "vita_clip_hf.cli"  # `python -m` runs it, and so does `accelerate launch -m`
 # What transformers' own words leave out, or say of another program.
 _MEANINGS = {
     "output_dir": "folder for adapter, checkpoints and figures",
@@ -124,7 +125,11 @@ def describe_result(output_dir: str, figures: dict[str, Any]) -> str:
 
 def resume_command(prog: str, arguments: Sequence[str]) -> str:
     """The command as it was typed, with `--resume_from_checkpoint auto`; the launcher's too, where it can be found."""
-    start = prog.split() if prog.startswith("vita-clip") else [*_launcher(), sys.argv[0]]
+    is_command = prog.startswith("vita-clip")
+    if "WORLD_SIZE" in os.environ:
+        start = [*_launcher(), *(("-m", _MODULE, "train") if is_command else (sys.argv[0],))]
+    else:
+        start = prog.split() if is_command else ["python", sys.argv[0]]
     kept, skip = [], False
     for argument in arguments:
         flag = argument.partition("=")[0].replace("-", "_")
@@ -136,12 +141,11 @@ def resume_command(prog: str, arguments: Sequence[str]) -> str:
 
 
 def _launcher() -> list[str]:
-    """The start of the command before the program: `accelerate launch --num_processes 2`, or `python`."""
-    if "WORLD_SIZE" not in os.environ:
-        return ["python"]
+    """The start of the command before the program, such as `accelerate launch --num_processes 2`."""
     try:  # on Linux, the parent is the launcher
         command = Path(f"/proc/{os.getppid()}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
-        before = command[: command.index(sys.argv[0])]
+        program = command.index(_MODULE) - 1 if _MODULE in command else command.index(sys.argv[0])
+        before = command[:program]
     except (OSError, ValueError):
         return ["accelerate", "launch"]
     return [Path(word).name if place < 2 and os.path.isabs(word) else word for place, word in enumerate(before)]
