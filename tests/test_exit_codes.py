@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -21,6 +22,24 @@ class PanicException(BaseException):
 
 class OutOfMemoryError(RuntimeError):
     """As torch raises it."""
+
+
+class Destroyed:
+    """A Ctrl-C comes while it is destroyed: Python prints the error and goes on."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_a_ctrl_c_that_python_drops_ends_the_command_all_the_same(capsys):
+    def run() -> None:
+        Destroyed()
+        time.sleep(20)
+
+    start = time.monotonic()
+    assert exit_code_of("vita-clip x", run) == 130
+    assert time.monotonic() - start < 10
+    assert capsys.readouterr().err == "vita-clip x: interrupted\n"
 
 
 def test_success_and_the_commands_own_code_are_passed_on():

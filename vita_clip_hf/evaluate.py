@@ -104,8 +104,9 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         "against: differences with paired bootstrap and McNemar's test, classes, confused pairs, frames and views. Or "
         "the rows of a study of examples/studies/: means and deviations over seeds, differences with intervals over "
         "seeds, and what is learned against what is kept.",
-        epilog="examples: vita-clip compare results/clip results/vita --out comparison        "
-        "vita-clip compare runs/compare_methods/supervised.json --baseline Vita-CLIP",
+        epilog="examples:\n"
+        "  vita-clip compare results/clip results/vita --out comparison\n"
+        "  vita-clip compare runs/compare_methods/supervised.json --baseline Vita-CLIP",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="report.json or its folder; or a study")
     parser.add_argument("--baseline", metavar="ROW", help="of a study: measured against (default: the first row)")

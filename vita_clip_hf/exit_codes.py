@@ -4,9 +4,11 @@ import contextlib
 import gc
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 DEBUG_VARIABLE = "VITA_CLIP_DEBUG"
 # What a user can mend. UnicodeError is a ValueError too, but says nothing to who did not write the code.
@@ -29,7 +31,8 @@ def exit_code_of(prog: str, run: Callable[[], int | None]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that their encoding lacks are printed as escapes
     try:
-        code = run() or 0
+        with _interrupts_repeated():
+            code = run() or 0
         sys.stdout.flush()
         return code
     except SystemExit:
@@ -49,6 +52,32 @@ def exit_code_of(prog: str, run: Callable[[], int | None]) -> int:
     gc.collect()
     print(f"{prog}: {line}", file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def _interrupts_repeated() -> Iterator[None]:
+    """Python drops a Ctrl-C that comes while it runs a destructor, and goes on: here it comes once more."""
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            former(dropped)
+            return
+        again = threading.Timer(0.1, _interrupt_main_thread)
+        again.daemon = True
+        again.start()
+
+    former, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = former
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # on Windows
+        signal.raise_signal(signal.SIGINT)
 
 
 def _print_traceback_if_asked() -> None:

@@ -15,7 +15,8 @@ from toy_checkpoint import save_toy_checkpoint, toy_processor
 from toy_x_clip import save_toy_x_clip
 
 from vita_clip_hf.cli import main
-from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_report
+from vita_clip_hf.evaluate import _changes
+from vita_clip_hf.evaluation import Resources, TestData, evaluate, load_protocol, load_report
 
 TIMEOUT = 300
 CPU_2 = Path(__file__).parents[2] / "examples" / "accelerate" / "cpu_2.yaml"
@@ -119,7 +120,31 @@ def test_the_protocol_is_printed_with_the_numbers(home, typed, capsys):
     for line in ("protocol: zero-shot-ucf101 (changed)", "num_frames: 3", "frame_stride: 16", "temporal_views: 3"):
         assert line in printed
     assert "Only test2; the protocol has test1, test3 too." in printed
-    assert "saved for 4 frames, uniform; the protocol takes 3 frames, strided at stride 16" in printed
+    assert "saved for 4 frames, uniform; the protocol zero-shot-ucf101 (changed) takes 3 frames, strided" in printed
+
+
+def test_clips_other_than_the_models_own_are_told_before_a_video_is_read(home, caplog, monkeypatch):
+    class VideosAreReadError(Exception):
+        pass
+
+    def read(*args, **kwargs):
+        raise VideosAreReadError
+
+    monkeypatch.setattr("vita_clip_hf.evaluation.run.encode_videos", read)
+    data = TestData(home / "ucf101" / "UCF-101", home / "ucf101" / "ucfTrainTestlist", splits=["test2"])
+    resources = Resources(cache=home / "unused cache", device="cpu")
+    protocol = load_protocol("zero-shot-ucf101")
+    with pytest.raises(VideosAreReadError):
+        evaluate(home / "adapter", protocol, data, resources)
+    (told,) = caplog.messages
+    assert "adapter was saved for 4 frames, uniform; the protocol zero-shot-ucf101 takes 8 frames, strided" in told
+    options = "--set num_frames=4 --set sampling=uniform --set frame_stride=null"
+    assert told.endswith(options)
+    caplog.clear()
+    changed = protocol.with_changes(_changes(options.replace("--set ", "").split()))
+    with pytest.raises(VideosAreReadError):
+        evaluate(home / "adapter", changed, data, resources)
+    assert not caplog.messages
 
 
 def test_the_report_repeats_the_run(home, typed):

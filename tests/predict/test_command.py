@@ -100,6 +100,19 @@ def test_results_go_to_a_file_with_what_failed(model, videos, tmp_path, capsys, 
     assert "broken.mp4: is not a video" in found[2][2]
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+def test_a_form_without_a_file_is_printed(model, videos, tmp_path, capsys, form):
+    path = tmp_path / f"found.{form}"
+    for output in (str(path), form):
+        assert main(["predict", "--model", model, str(videos / "a.mp4"), "--output", output]) == 0
+    assert capsys.readouterr().out.splitlines() == path.read_text(encoding="utf-8").splitlines()
+
+
+def test_videos_behind_labels_are_missed_with_the_reason(model, videos, capsys):
+    assert main(["predict", "--model", model, "--labels", "a", "b", str(videos / "a.mp4")]) == 1
+    assert "No VIDEO is named: give files, folders, patterns or URLs, and before --labels" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_writes_what_it_has(model, videos, tmp_path, capsys, monkeypatch):
     def interrupted(predictor, files, batch_size):
         yield Prediction(files[0], [{"label": "swim", "score": 1.0}])
@@ -159,6 +172,7 @@ def test_scores_that_are_not_finite_are_an_error_with_the_models_name(videos, tm
         (["--labels", "no.txt"], "no.txt: no such list"),
         (["--labels", "a", "b.mp4"], "'b.mp4' among the labels"),
         (["--top-k", "0"], "top_k must be at least 1"),
+        (["--labels", "a,b"], "There is one label, 'a,b', which every video would get by 100 %"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(model, videos, capsys, arguments, message):

@@ -49,6 +49,18 @@ def error_of(capsys, *arguments: str) -> str:
         (["--model", "x"], "no setting --model; is --base meant?"),  # as other commands call it
         (["--batch-size", "1"], "is --per_device_train_batch_size meant?"),
         (["--learning", "1"], "no setting --learning; is --learning_rate meant?"),  # no abbreviations
+        (["--epoch", "3"], "is --num_train_epochs meant?"),
+        (["--val", "x"], "is --validation meant?"),
+        (["--views", "3"], "is --temporal_views meant?"),
+        (["-lr", "1"], "no setting -lr; is --learning_rate meant?"),
+        (["--wandb"], "no setting --wandb. --help-all shows all."),
+        (["."], ". is no file of settings (YAML or JSON)"),
+        ([*GIVEN, "--load_best_model_at_end"], "load_best_model_at_end needs evaluations"),
+        (
+            [*GIVEN, "--validation", "b", "--load_best_model_at_end", "--eval_steps", "5", "--save_strategy", "epoch"],
+            "eval_strategy is 'steps' and save_strategy 'epoch'",
+        ),
+        ([*GIVEN, "--validation", "b", "--save_strategy", "best"], "give --validation and --metric_for_best_model"),
         (["--train", "a", "b"], "'b' belongs to no setting"),
         (["--train", "a"], "give --output_dir"),
         ([*GIVEN, "--max_steps", "0"], "max_steps is 0"),
@@ -91,6 +103,7 @@ def error_of(capsys, *arguments: str) -> str:
         ([*GIVEN, "--eval_strategy", "epoch"], "give --validation"),
         ([*GIVEN, "--validation", "b", "--metric_for_best_model", "top1"], "eval_top_1"),
         ([*GIVEN, "--report_to", "tensorbord"], "is 'tensorboard' meant?"),
+        ([*GIVEN, "--report_to", "none", "tensorbord"], "is 'tensorboard' meant?"),
         ([*GIVEN, "--eval_zero_shot", "u=l,rooot=x"], "is 'root' meant?"),
     ],
 )
@@ -126,6 +139,39 @@ def test_numbers_of_a_file_are_numbers(tmp_path):
     assert (args.learning_rate, data.stride(), data.eval_zero_shot) == (4e-4, 8, ["u=l"])
     path.write_text("train: a\noutput_dir: out\nnum_frames: 8.5\n")
     with pytest.raises(ValueError, match=r"num_frames is 8.5; expected a whole number"):
+        parse([str(path)], "train")
+
+
+def test_words_of_a_file_that_yaml_takes_for_something_else_are_meant_as_on_the_command_line(tmp_path):
+    path = tmp_path / "settings.yaml"
+    text = "train: 2024\noutput_dir: out\nvalidation: b\neval_strategy: no\nsave_strategy: off\n"
+    path.write_text(text, encoding="utf-16")
+    _, data, args = parse([str(path)], "train")
+    assert (data.train, args.eval_strategy, args.save_strategy) == ("2024", "no", "no")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: a\ntrain: b", r"'train' stands there twice"),
+        ("train: [a, b]", r"train is \['a', 'b'\]; expected one value"),
+        ("train: a\neval_zero_shot: {u: l}", r"expected a list of texts NAME=LIST"),
+        ("help: true", r"no setting 'help'"),
+        ("1: a", r"no setting 1"),
+        ("", r"holds nothing"),
+    ],
+)
+def test_a_file_of_settings_that_makes_no_sense_is_named(tmp_path, text, message):
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=message):
+        parse([str(path), "--output_dir", "out"], "train")
+
+
+def test_a_file_of_json_has_each_setting_once(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"train": "a", "train": "b", "output_dir": "out"}')
+    with pytest.raises(ValueError, match="'train' stands there twice"):
         parse([str(path)], "train")
 
 

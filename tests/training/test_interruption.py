@@ -188,6 +188,12 @@ def test_the_command_that_goes_on_is_the_one_that_was_typed(arguments):
     assert resume_command("vita-clip train", arguments) == expected
 
 
+def test_a_command_of_several_processes_goes_on_with_as_many(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    expected = "accelerate launch -m vita_clip_hf.cli train --bf16 --resume_from_checkpoint auto"
+    assert resume_command("vita-clip train", ["--bf16"]) == expected
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_exit_code_is_the_signals(monkeypatch, tmp_path, capsys, number, code):
     def interrupted(*args):

@@ -87,6 +87,109 @@ def test_a_run_on_a_base_in_bfloat16_ends_with_an_adapter_in_float32(videos, tmp
     assert VitaClipModel.from_pretrained(tmp_path).visual_projection.weight.dtype == torch.float32
 
 
+@pytest.fixture(scope="module")
+def finished(videos, tmp_path_factory) -> Path:
+    """A run of one epoch, 7 steps."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert train("--train", videos, "--output_dir", folder, "--num_train_epochs", "1") == 0
+    return folder
+
+
+def copy_list(videos: Path, folder: Path, names: list[str]) -> Path:
+    """The list with other class names."""
+    rows = [f"{videos.parent / line}" for line in videos.read_text().splitlines()]
+    folder.mkdir(exist_ok=True)
+    (folder / "list.csv").write_text("\n".join(rows))
+    (folder / "list.classes.txt").write_text("\n".join(names))
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--text_prompt_position", "front"), "was trained with text_config.text_prompt_position 'end', and this"),
+        (("--local_prompt_condition", "class_token"), "vision_config.local_prompt_condition 'projection'"),
+        (("--num_frames", "3"), "vision_config.num_frames 2, and this training has 3"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_prompts(finished, videos, capsys, more, message):
+    before = (finished / "config.json").read_bytes()
+    assert train("--train", videos, "--output_dir", finished, "--num_train_epochs", "1", *RESUME, *more) == 1
+    assert message in capsys.readouterr().err
+    assert (finished / "config.json").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_with_as_many_other_classes(finished, videos, tmp_path, capsys):
+    other = copy_list(videos, tmp_path, ["swimming", "running", "eating", "waving"])
+    assert train("--train", other, "--output_dir", finished, "--max_steps", "9", *RESUME) == 1
+    assert "was trained on other classes than this training has: 'swimming' where it has" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_with_other_clips_says_so(finished, videos, tmp_path, caplog):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    arguments = ("--train", videos, "--output_dir", folder, "--max_steps", "8", *RESUME)
+    assert train(*arguments, "--sampling", "dense", "--sampling_stride", "2") == 0
+    assert "was trained on clips of 2 frames uniform; from here on they are 2 frames strided, 2 apart" in caplog.text
+
+
+def test_a_finished_run_of_epochs_keeps_its_figures(finished, videos, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    assert train("--train", videos, "--output_dir", folder, "--num_train_epochs", "1", *RESUME) == 0
+    assert "train_loss" not in capsys.readouterr().out  # it would be 0, of no steps
+    weights = [load_file(place / "adapter_model.safetensors") for place in (finished, folder)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_checkpoint_that_is_not_there_is_said_to_be_missing(videos, tmp_path, capsys):
+    arguments = ("--train", videos, "--output_dir", tmp_path / "out")
+    assert train(*arguments, "--resume_from_checkpoint", tmp_path / "gone") == 1
+    assert "there is no such folder; auto is the newest whole checkpoint" in capsys.readouterr().err
+
+
+def test_one_class_is_nothing_to_learn(videos, tmp_path, capsys):
+    one = copy_list(videos, tmp_path / "one", ["moving"])
+    one.write_text("\n".join(line.rpartition(",")[0] + ",0" for line in one.read_text().splitlines()))
+    assert train("--train", one, "--output_dir", tmp_path / "out") == 1
+    assert "has one class, 'moving', and there is nothing to tell it from" in capsys.readouterr().err
+
+
+def test_classes_without_videos_are_told(videos, tmp_path, caplog):
+    names = load_videos(videos).features["label"].names
+    more = copy_list(videos, tmp_path / "more", [*names, "swimming"])
+    assert train("--train", more, "--output_dir", tmp_path / "out", "--max_steps", "1") == 0
+    assert "1 of 5 classes have no video to train on: 'swimming'." in caplog.text
+
+
+def test_a_run_without_a_step_saves_nothing(videos, tmp_path, capsys):
+    arguments = ("--train", videos, "--output_dir", tmp_path, "--per_device_train_batch_size", "100")
+    assert train(*arguments, "--dataloader_drop_last", "True", "--num_train_epochs", "1") == 1
+    assert "28 clips make no batch of 100, and dataloader_drop_last leaves out what is less" in capsys.readouterr().err
+    assert not (tmp_path / "adapter_model.safetensors").exists()
+
+
+def test_a_base_that_others_cannot_load_is_found_before_the_training(videos, finished, tmp_path, capsys):
+    base = ("--base", Path(cli.__globals__["__file__"]).parent / "demo" / "tiny_clip")
+    assert train("--train", videos, "--output_dir", tmp_path, "--push_to_hub", *base) == 1
+    assert "a folder of this machine: nobody could load it" in capsys.readouterr().err
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_an_evaluation_that_meets_a_bad_video_loses_no_step(videos, tmp_path, capsys):
+    bad = copy_list(videos, tmp_path / "bad", load_videos(videos).features["label"].names)
+    lines = bad.read_text().splitlines()[:4]
+    (tmp_path / "bad" / "empty.mp4").write_bytes(b"")
+    bad.write_text("\n".join([*lines, "empty.mp4,0"]))
+    arguments = ("--train", videos, "--validation", bad, "--output_dir", tmp_path / "out", "--num_train_epochs", "2")
+    assert train(*arguments) == 1
+    error = capsys.readouterr().err
+    assert "empty.mp4: is empty (0 bytes). '--on_bad_video skip' goes on without it, and `vita-clip data" in error
+    assert f"'--resume_from_checkpoint auto' goes on from {tmp_path / 'out' / 'checkpoint-7'}." in error
+    assert train(*arguments, *RESUME, "--on_bad_video", "skip") == 0
+    assert json.loads((tmp_path / "out" / "eval_results.json").read_text())["eval_unreadable_videos"] == 1
+
+
 def test_bad_videos_are_skipped_and_named(tmp_path_factory, tmp_path, capsys):
     broken = write_motion_shapes(tmp_path_factory.mktemp("broken"))
     names = break_videos(broken)["video"]
@@ -251,4 +354,7 @@ def test_help_teaches_and_hides_what_few_need(capsys):
         text = capsys.readouterr().out
         assert "A folder with one folder of videos for each class is enough" in " ".join(text.split())
         assert "--train" in text
+        words = " ".join(text.split())
+        assert "when --validation is evaluated (default: after each epoch" in words
+        assert "--no_augment, --no-augment switches --augment off --rand_augment" in words
         assert ("--adam_beta1" in text) == is_shown

@@ -11,8 +11,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="the authors' checkpoints to this package's format, and back",
         description="Reads a released checkpoint (.pth; tensors only, nothing in it is executed) and writes an "
         "adapter if its backbone is the base's, else a full checkpoint. With --to-original the other way.",
-        epilog="examples: vita-clip convert k400.pth --base openai/clip-vit-base-patch16 --labels k400 --out k400    "
-        "vita-clip convert --to-original k400 --out back.pth",
+        epilog="examples:\n"
+        "  vita-clip convert k400.pth --base openai/clip-vit-base-patch16 --labels k400 --out k400\n"
+        "  vita-clip convert --to-original k400 --out back.pth",
     )
     parser.add_argument("original", help="the .pth file; with --to-original a folder or Hub id")
     parser.add_argument("--to-original", action="store_true", help="write a .pth in the authors' layout instead")

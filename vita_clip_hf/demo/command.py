@@ -14,7 +14,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "Vita-CLIP's prompts on it, evaluates again, saves the adapter, loads it back and classifies a file. Takes "
         "less than ten minutes on 2 cores. Writes results.json, pictures and the adapter into the output folder; "
         "uses videos that an earlier run wrote there.",
-        epilog="examples: vita-clip demo --quick        vita-clip demo --long --output runs/long",
+        epilog="examples:\n  vita-clip demo --quick\n  vita-clip demo --long --output runs/long",
     )
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)")
     size = parser.add_mutually_exclusive_group()

@@ -1,5 +1,6 @@
 """One evaluation from model, protocol and data to a report; the work of `vita-clip evaluate`."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from .protocols import Protocol
 DEFAULT_CACHE = os.path.join(HF_HOME, "vita-clip-features")
 # Placeholders of a model's name, for protocols with a model for each run.
 PLACEHOLDERS = ("shots", "seed", "draw")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def _label(run: Run) -> str:
 
 def load_contender(name: str, protocol: Protocol, resources: Resources) -> Contender:
     """
-    Loads a model and opens its cache.
+    Loads a model and opens its cache. Each departure from the protocol or from the model's own clips is a warning,
+    before any video is read.
 
     Raises:
         OSError: there is no such checkpoint.
@@ -151,6 +155,9 @@ def load_contender(name: str, protocol: Protocol, resources: Resources) -> Conte
     dtype = getattr(torch, resources.dtype)
     model, processor = load_model(name, dtype=dtype, device=resources.place, revision=resources.revision)
     sampling, notes = sampling_of(model, processor, protocol, name)
+    if resources.accelerator is None or resources.accelerator.is_main_process:
+        for note in notes:
+            logger.warning(note)
     fingerprint = model_fingerprint(model)
     facts = {
         "kind": type(model.model).__name__,
@@ -182,20 +189,28 @@ def sampling_of(
     if fixed is not None and fixed != sampling.num_frames:
         note = f"{name} takes clips of {fixed} frames; the protocol's {sampling.num_frames} were not used."
         return replace(sampling, num_frames=fixed), [note]
+    if getattr(model.model.config, "label_token_ids", None) is None:  # it was trained on no videos
+        return sampling, []
     own = processor.video_processor
     stride = own.frame_stride if own.sampling == "strided" else None
-    is_trained = getattr(model.model.config, "label_token_ids", None) is not None
-    theirs = (own.num_frames, own.sampling, stride)
-    if is_trained and theirs != (sampling.num_frames, sampling.sampling, sampling.frame_stride):
-        return sampling, [
-            f"{name} was saved for {_clips(*theirs)}; the protocol takes "
-            f"{_clips(sampling.num_frames, sampling.sampling, sampling.frame_stride)}."
-        ]
-    return sampling, []
+    theirs = {"num_frames": own.num_frames, "sampling": own.sampling, "frame_stride": stride}
+    changes = [f"--set {fact}={_written(value)}" for fact, value in theirs.items() if value != getattr(sampling, fact)]
+    if not changes:
+        return sampling, []
+    return sampling, [
+        f"{name} was saved for {_clips(**theirs)}; the protocol {protocol.name} takes "
+        f"{_clips(sampling.num_frames, sampling.sampling, sampling.frame_stride)}, and so do these figures. For the "
+        f"clips that it was saved for: {' '.join(changes)}"
+    ]
 
 
-def _clips(num_frames: int, sampling: str, stride: int | None) -> str:
-    return f"{num_frames} frames, {sampling}" + ("" if stride is None else f" at stride {stride}")
+def _clips(num_frames: int, sampling: str, frame_stride: int | None) -> str:
+    return f"{num_frames} frames, {sampling}" + ("" if frame_stride is None else f" at stride {frame_stride}")
+
+
+def _written(value: Any) -> str:
+    """As `--set` takes it."""
+    return "null" if value is None else str(value)
 
 
 def encode(contender: Contender, rows: Any, resources: Resources, description: str) -> dict[int, str]:

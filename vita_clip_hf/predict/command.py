@@ -8,7 +8,7 @@ from pathlib import Path
 from ..data.views import parse_views
 from .inputs import find_labels, find_videos
 from .predictor import Predictor, load_predictor
-from .results import Prediction, check_results_file, write_results
+from .results import FORMS, Prediction, check_results_file, format_results, write_results
 
 EPILOG = """examples:
   vita-clip predict --model demo_output/adapter clip.mp4
@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "videos",
-        nargs="+",
+        nargs="*",
         metavar="VIDEO",
         help='a file, a folder (with all videos below it), a pattern in quotes ("clips/*.mp4"), or a URL',
     )
@@ -54,7 +54,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--top-k", type=int, default=5, help="labels for each video (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write all results to a .csv, .json or .jsonl, and do not print"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write all results to a .csv, .json or .jsonl, and do not print; csv, json or jsonl alone prints them so",
     )
     parser.add_argument(
         "--views",
@@ -79,9 +82,15 @@ def run(options: argparse.Namespace) -> None:
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # of loading
-    if options.output is not None:
+    if not options.videos:
+        raise ValueError(
+            "No VIDEO is named: give files, folders, patterns or URLs, and before --labels, which takes every word "
+            "behind it for a label."
+        )
+    is_printed_whole = str(options.output) in FORMS
+    if options.output is not None and not is_printed_whole:
         check_results_file(options.output)
-    labels = None if options.labels is None else find_labels(options.labels)
+    labels = None if options.labels is None else _several(find_labels(options.labels))
     inputs = find_videos(options.videos)
     for note in inputs.notes:
         _say(note)
@@ -93,10 +102,21 @@ def run(options: argparse.Namespace) -> None:
     try:
         _predict_all(predictor, inputs.videos, options.batch_size, done, is_quiet=options.output is not None)
     finally:
-        if options.output is not None and done:
+        if is_printed_whole:
+            print(format_results(str(options.output), done), end="")
+        elif options.output is not None and done:
             write_results(options.output, done)
             _say(f"{len(done)} of {len(inputs.videos)} videos are in {options.output}")
     _refuse_failures(done)
+
+
+def _several(labels: list[str]) -> list[str]:
+    if len(labels) > 1:
+        return labels
+    raise ValueError(
+        f"There is one label, {labels[0]!r}, which every video would get by 100 %: give several, each one word or in "
+        "quotes, a file of labels, or k400."
+    )
 
 
 def _predict_all(

@@ -35,8 +35,8 @@ def check_results_file(path: Path) -> None:
         ValueError: the ending is none of .csv, .json and .jsonl.
         OSError: the file cannot be written there.
     """
-    if path.suffix.lower() not in _FORMATTERS:
-        raise ValueError(f"{path} ends with {path.suffix!r}; expected one of {', '.join(_FORMATTERS)}.")
+    if path.suffix.lower()[1:] not in FORMS:
+        raise ValueError(f"{path} ends with {path.suffix!r}; expected one of .{', .'.join(FORMS)}.")
     if path.is_dir():
         raise OSError(f"{path} is a folder; expected a file to write.")
     try:
@@ -61,9 +61,14 @@ def write_results(path: str | os.PathLike, predictions: Sequence[Prediction]) ->
     """
     from ..modeling.adapter_file_vita_clip import written_whole
 
-    text = _FORMATTERS[Path(path).suffix.lower()](predictions)
+    text = format_results(Path(path).suffix.lower()[1:], predictions)
     with written_whole(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+
+
+def format_results(form: str, predictions: Sequence[Prediction]) -> str:
+    """The text of a file of results; `form` is one of `FORMS`."""
+    return FORMS[form](predictions)
 
 
 def _as_csv(predictions: Sequence[Prediction]) -> str:
@@ -89,6 +94,6 @@ def _rows(prediction: Prediction) -> list[tuple[Any, ...]]:
     ]
 
 
-_FORMATTERS = {".csv": _as_csv, ".json": _as_json, ".jsonl": _as_json_lines}
+FORMS = {"csv": _as_csv, "json": _as_json, "jsonl": _as_json_lines}
 
-__all__ = ["COLUMNS", "Prediction", "check_results_file", "write_results"]
+__all__ = ["COLUMNS", "FORMS", "Prediction", "check_results_file", "format_results", "write_results"]

@@ -113,10 +113,26 @@ class VitaClipTrainingArguments(TrainingArguments):
             check_number("dataloader_prefetch_factor", self.dataloader_prefetch_factor, 1, whole=True)
         if self.ema_decay is not None and not (isinstance(self.ema_decay, float) and 0 < self.ema_decay < 1):
             raise ValueError(f"ema_decay is {self.ema_decay}; expected a number between 0 and 1, such as 0.999.")
+        if self.load_best_model_at_end and self.save_strategy != "best":
+            self._check_best_is_saved()
         check_number("max_bad_videos", self.max_bad_videos, 0, 1)
         check_number("label_smoothing_factor", self.label_smoothing_factor, 0, 1)
         for name in ("adam_beta1", "adam_beta2"):
             check_number(name, getattr(self, name), 0, 1)
+
+    def _check_best_is_saved(self) -> None:
+        """transformers refuses these too, by the names of Python's classes."""
+        evaluates, saves = (getattr(when, "value", when) for when in (self.eval_strategy, self.save_strategy))
+        if evaluates == "no":
+            raise ValueError(
+                "load_best_model_at_end needs evaluations, which say which checkpoint is the best: give --validation, "
+                "and an --eval_strategy other than 'no'."
+            )
+        if evaluates != saves:
+            raise ValueError(
+                f"load_best_model_at_end needs a checkpoint of each evaluation, but eval_strategy is {evaluates!r} "
+                f"and save_strategy {saves!r}: give both the same."
+            )
 
     @property
     def device(self) -> torch.device:

@@ -34,6 +34,24 @@ def load_training(data: DataOptions, seed: int) -> Any:
     return draw_shots(rows, data.shots, seed if data.shots_seed is None else data.shots_seed)
 
 
+def check_classes(rows: Any, source: str) -> None:
+    """
+    A warning tells of classes without videos.
+
+    Raises:
+        ValueError: there is one class alone, so that nothing can be learned.
+    """
+    names = rows.features["label"].names
+    if len(names) < 2:
+        raise ValueError(
+            f"{source} has one class, {names[0]!r}, and there is nothing to tell it from: expected several, such as a "
+            "folder of videos for each."
+        )
+    if isinstance(rows, Dataset) and (absent := sorted(set(range(len(names))) - set(rows["label"]))):
+        examples = ", ".join(repr(names[label]) for label in absent[:3]) + (", ..." if len(absent) > 3 else "")
+        logger.warning(f"{source}: {len(absent)} of {len(names)} classes have no video to train on: {examples}.")
+
+
 def load_validation(data: DataOptions, names: list[str]) -> Dataset | None:
     """The validation videos; `None` if there are none."""
     if not data.validation:

@@ -110,6 +110,41 @@ def check_same_method(model: BaseOptions, checkpoint: str) -> None:
         )
 
 
+def check_same_model(model: VitaClipForVideoClassification, checkpoint: str) -> None:
+    """
+    Raises:
+        ValueError: the checkpoint to go on from has other classes or other prompts, though its tensors may fit.
+    """
+    stored = type(model.config).from_dict(read_config_fields(checkpoint))
+    before, now = ([*config.label_names] for config in (stored, model.config))
+    other = next((pair for pair in zip(before, now, strict=False) if pair[0] != pair[1]), None)
+    if before != now:
+        differ = f"{other[1]!r} where it has {other[0]!r}" if other else f"{len(now)} where it has {len(before)}"
+        raise ValueError(
+            f"{checkpoint} was trained on other classes than this training has: {differ}. Give the same classes in "
+            "the same order, or another --output_dir."
+        )
+    found, expected = _flat(stored.to_dict()), _flat(model.config.to_dict())
+    for name in sorted(found.keys() & expected.keys()):
+        if found[name] != expected[name]:
+            raise ValueError(
+                f"{checkpoint} was trained with {name} {found[name]!r:.80}, and this training has "
+                f"{expected[name]!r:.80}: "
+                "give the same, or another --output_dir."
+            )
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """What decides about the model, its parts' fields beside its own. The base is known by its fingerprint."""
+    flat = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and name.endswith("_config"):
+            flat |= {f"{name}.{inner}": field for inner, field in _flat(value).items()}
+        elif name not in _NOT_OF_THE_MODEL:
+            flat[name] = value
+    return flat
+
+
 def _loading(model: BaseOptions) -> dict[str, Any]:
     """float32 in any case: a lower precision loses small steps of what is learned."""
     attention = {} if model.attn_implementation is None else {"attn_implementation": model.attn_implementation}
@@ -125,9 +160,14 @@ def warn_of_learning_rate(model: BaseOptions, learning_rate: float) -> None:
         )
 
 
+_NOT_OF_THE_MODEL = (
+    *("architectures", "auto_map", "custom_pipelines", "dtype", "torch_dtype", "transformers_version"),
+    *("_name_or_path", "base_model_name_or_path", "base_model_revision", "base_model_fingerprint"),
+    *("id2label", "label2id"),
+)
 _PROMPTED: dict[str, type[VitaClipForVideoClassification]] = {
     VITA_CLIP: VitaClipForVideoClassification,
     EFFICIENT_PROMPT: EfficientPromptForVideoClassification,
 }
 
-__all__ = ["check_same_method", "load_model_to_train", "warn_of_learning_rate"]
+__all__ = ["check_same_method", "check_same_model", "load_model_to_train", "warn_of_learning_rate"]

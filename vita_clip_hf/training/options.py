@@ -155,7 +155,8 @@ class DataOptions:
         default_factory=list,
         metadata={
             "help": "further sets, with classes of their own, evaluated by templates: ucf101=LIST hmdb51=LIST, where "
-            "root=FOLDER, classes=FILE, format, split, sampling, sampling_stride may follow: ucf101=LIST,root=FOLDER"
+            "root=FOLDER, classes=FILE, format, split, sampling, sampling_stride, class_texts may follow: "
+            "ucf101=LIST,root=FOLDER"
         },
     )
 
@@ -181,6 +182,8 @@ class DataOptions:
         check_number("erasing_probability", self.erasing_probability, 0, 1)
         if isinstance(self.eval_zero_shot, str):
             self.eval_zero_shot = [self.eval_zero_shot]
+        if not isinstance(self.eval_zero_shot, list) or any(not isinstance(set_, str) for set_ in self.eval_zero_shot):
+            raise ValueError(f"eval_zero_shot is {self.eval_zero_shot!r}; expected a list of texts NAME=LIST.")
         self.zero_shot_sources()
 
     def _check_shots(self) -> None:

@@ -2,14 +2,17 @@
 
 import logging
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from transformers import EarlyStoppingCallback, set_seed
 
+from ..hub.upload import check_base_is_public
 from ..modeling.cpu_vita_clip import use_cpu_kernels
 from ..modeling.processing_vita_clip import VitaClipProcessor
 from ..modeling.remote_code_vita_clip import locate_base
+from ..modeling.video_reading_vita_clip import VideoReadError
 from .arguments import VitaClipTrainingArguments
 from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
@@ -17,6 +20,7 @@ from .clip_sets import (
     build_training_clips,
     build_validation_views,
     build_zero_shot_views,
+    check_classes,
     choose_stride,
     fit_to_stream,
     load_training,
@@ -26,9 +30,10 @@ from .clip_sets import (
 )
 from .file_check import check_files
 from .interruption import TrainingInterruptedError
-from .methods import check_same_method, load_model_to_train, warn_of_learning_rate
+from .methods import check_same_method, check_same_model, load_model_to_train, warn_of_learning_rate
 from .options import AUTO, BaseOptions, DataOptions
 from .run_folder import check_writable, sole_training, writing_results
+from .served_sampling import warn_of_other_clips
 from .settings_check import check_settings
 from .trainer import VitaClipTrainer
 
@@ -59,14 +64,30 @@ def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingAr
     check_writable(args.output_dir)
     with sole_training(args.output_dir) if args.process_index == 0 else nullcontext():
         trainer, zero_shot, resume = build_trainer(model, data, args)
-        trained = trainer.train(resume_from_checkpoint=resume).metrics
-        if trainer.interruption is not None and trainer.interruption.is_ending:
-            folder = Path(args.output_dir) / f"checkpoint-{trainer.state.global_step}"
-            raise TrainingInterruptedError(trainer.interruption.signal_number, str(folder))
-        figures = _save_results(trainer, trained, zero_shot)
+        with _bad_videos_told(data.on_bad_video, args.output_dir):
+            trained = trainer.train(resume_from_checkpoint=resume).metrics
+            if trainer.interruption is not None and trainer.interruption.is_ending:
+                folder = Path(args.output_dir) / f"checkpoint-{trainer.state.global_step}"
+                raise TrainingInterruptedError(trainer.interruption.signal_number, str(folder))
+            figures = _save_results(trainer, trained, zero_shot)
     if args.push_to_hub:
         trainer.push_to_hub(datasets=[data.train] if data.format == "hub" else [])
     return figures
+
+
+@contextmanager
+def _bad_videos_told(on_bad_video: str, output_dir: str) -> Iterator[None]:
+    """Adds the remedy to the error of a video that cannot be read."""
+    try:
+        yield
+    except VideoReadError as error:
+        if on_bad_video != "raise":
+            raise
+        last = find_last_checkpoint(output_dir)
+        raise VideoReadError(
+            f"{error}. '--on_bad_video skip' goes on without it, and `vita-clip data check` finds all that cannot be "
+            "read." + (f" '--resume_from_checkpoint auto' goes on from {last}." if last else "")
+        ) from error
 
 
 def build_trainer(
@@ -77,6 +98,7 @@ def build_trainer(
     if resume is not None:
         check_same_method(model, resume)
     train_rows = load_training(data, args.seed)
+    check_classes(train_rows, data.train)
     names = train_rows.features["label"].names
     validation_rows, zero_shot_rows = load_validation(data, names), load_zero_shot(data)
     fit_to_stream(train_rows, args)
@@ -86,9 +108,15 @@ def build_trainer(
     processor = VitaClipProcessor.from_pretrained(locate_base(model.base))
     video_processor = processor.video_processor
     set_sampling(video_processor, data, choose_stride(train_rows, data, args, resume))
+    if resume is not None:
+        warn_of_other_clips(video_processor, resume)
     set_seed(args.seed)
     warn_of_learning_rate(model, args.learning_rate)
     trained = load_model_to_train(model, names, data.num_frames)
+    if resume is not None:
+        check_same_model(trained, resume)
+    if args.push_to_hub and trained.config.base_model_name_or_path is not None:
+        check_base_is_public(trained.config)
     if args.device.type == "cpu" and not args.torch_compile and model.attn_implementation is None:
         use_cpu_kernels(trained)
     trainer = VitaClipTrainer(
@@ -157,5 +185,10 @@ def find_resume_point(args: VitaClipTrainingArguments) -> str | None:
         raise ValueError(
             f"{args.output_dir} has checkpoints of an earlier run. Give --resume_from_checkpoint auto to go on from "
             "them, or another --output_dir."
+        )
+    if args.resume_from_checkpoint is not None and not os.path.isdir(args.resume_from_checkpoint):
+        raise FileNotFoundError(
+            f"resume_from_checkpoint is {args.resume_from_checkpoint!r}, and there is no such folder; auto is the "
+            "newest whole checkpoint in output_dir."
         )
     return args.resume_from_checkpoint

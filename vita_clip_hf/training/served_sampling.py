@@ -45,6 +45,18 @@ def serve_as_trained(processor: Any, train_dataset: Any, eval_dataset: Any) -> N
         logger.warning(f"The processor is saved with {settings}, as clips are read here.")
 
 
+def warn_of_other_clips(video_processor: VitaClipVideoProcessor, checkpoint: str) -> None:
+    """A warning if a training goes on with other clips than those that its checkpoint was saved for."""
+    before = VitaClipVideoProcessor.from_pretrained(checkpoint)
+    stored, own = (
+        FrameSampling(taker.num_frames, taker.sampling, taker.frame_stride) for taker in (before, video_processor)
+    )
+    if _frames(stored) != _frames(own):
+        logger.warning(
+            f"{checkpoint} was trained on clips of {_describe(stored)}; from here on they are {_describe(own)}."
+        )
+
+
 def _frames(sampling: FrameSampling) -> tuple[Any, ...]:
     """What tells two samplings apart: the stride only where there is one."""
     return sampling.num_frames, sampling.sampling, sampling.sampling == "strided" and sampling.frame_stride

@@ -3,7 +3,7 @@
 import difflib
 
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .arguments import VitaClipTrainingArguments
 from .options import DataOptions
@@ -34,6 +34,11 @@ def check_settings(data: DataOptions, args: VitaClipTrainingArguments) -> None:
         raise ValueError(
             f"early_stopping_patience is {args.early_stopping_patience}, but no figure is named that is to get "
             "better: give --metric_for_best_model, such as eval_top_1."
+        )
+    if args.save_strategy == SaveStrategy.BEST and (args.metric_for_best_model is None or not evaluates):
+        raise ValueError(
+            "save_strategy is 'best', but nothing says which is: give --validation and --metric_for_best_model, such "
+            "as eval_top_1."
         )
     _check_metric(data, args)
 

@@ -14,7 +14,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput, denumpify_detensorize, rotate_checkpoints
+from transformers.trainer_utils import (
+    EvalLoopOutput,
+    SaveStrategy,
+    TrainOutput,
+    denumpify_detensorize,
+    rotate_checkpoints,
+)
 
 from ..data import StreamedVideoClips, collate_clips
 from ..data.normalization import PixelNormalization
@@ -23,9 +29,10 @@ from ..evaluation.predict import predict_batches
 from ..hub.upload import check_base_is_public, publish_folder
 from ..modeling.adapter_file_vita_clip import ADAPTER_FILE
 from ..modeling.checkpoint_vita_clip import load_adapter_weights
+from ..modeling.video_reading_vita_clip import VideoReadError
 from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
-from .checkpoints import remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
+from .checkpoints import FILE_LIST, remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
 from .clear_errors import check_loss, clear_errors
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
@@ -120,6 +127,7 @@ class VitaClipTrainer(Trainer):
         """
         if resume_from_checkpoint:
             resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._check_batches()
         check_writable(self.args.output_dir)
         with sole_training(self.args.output_dir) if self.args.should_save else nullcontext():
             return self._train(resume_from_checkpoint or None, **kwargs)
@@ -137,6 +145,9 @@ class VitaClipTrainer(Trainer):
         except EvaluationCutError:  # after a step, in all processes
             self._save_checkpoint(self.model, trial=None)
             output = TrainOutput(self.state.global_step, 0.0, {})
+        except VideoReadError:
+            self._save_what_is_trained()
+            raise
         finally:
             self._shared_text.forget()
             if self.interruption is not None:
@@ -146,15 +157,32 @@ class VitaClipTrainer(Trainer):
             write_report(self.args.output_dir)
         return output
 
+    def _check_batches(self) -> None:
+        """Raises `ValueError` if there is no batch, of which transformers would train no step and say nothing."""
+        num_clips, batch = _length(self.train_dataset), self.args.train_batch_size * self.args.world_size
+        if self.args.dataloader_drop_last and num_clips is not None and num_clips < batch:
+            raise ValueError(
+                f"{num_clips} clips make no batch of {batch}, and dataloader_drop_last leaves out what is less: give "
+                "a smaller --per_device_train_batch_size, or no --dataloader_drop_last."
+            )
+
+    def _save_what_is_trained(self) -> None:
+        """A checkpoint of the steps so far, which a video ends that one process alone could not read."""
+        is_saved = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}", FILE_LIST).is_file()
+        wanted = self.args.save_strategy != SaveStrategy.NO and self.state.global_step > 0
+        if wanted and not is_saved and self.args.world_size == 1:
+            self._save_checkpoint(self.model, trial=None)
+
     def _finished(self, checkpoint: str) -> TrainOutput | None:
         """The result of a run that ended at this checkpoint; the Trainer would train one more step."""
         state = TrainerState.load_from_json(os.path.join(checkpoint, TRAINER_STATE_NAME))
-        if not 0 < self.args.max_steps <= state.global_step:
+        steps, epochs = self.args.max_steps, self.args.num_train_epochs
+        if steps > state.global_step or (steps <= 0 and (state.epoch or 0) < epochs - 1e-6):
             return None
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
-                f"{checkpoint} is of step {state.global_step}, and the run has {self.args.max_steps}: it is finished. "
-                "Give more max_steps to train on; its adapter is in the checkpoint."
+                f"{checkpoint} is of step {state.global_step}, with which the run is finished. Give more max_steps "
+                "or num_train_epochs to train on; its adapter is in the checkpoint."
             )
         self._load_from_checkpoint(checkpoint)
         self.state = state
