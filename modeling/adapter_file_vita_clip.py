@@ -34,6 +34,7 @@ ADAPTER_FILE = "adapter_model.safetensors"
 ADAPTER_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
 SCALE = ".scale"
 LARGEST_INT8 = 127
+MOST_BYTES_OF_HEADER = 2**22  # some 30,000 tensors
 STORED_TYPES = ("F32", "F16", "BF16", "F64", "I8")
 
 Tensors = dict[str, torch.Tensor]
@@ -187,7 +188,14 @@ def adapter_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Any]:
-    """A safetensors file that is open; raises `OSError` if it is damaged."""
+    """A safetensors file that is open; raises `OSError` if it is damaged, or lists more tensors than a model has."""
+    with open(path, "rb") as start:
+        size = int.from_bytes(start.read(8), "little")
+    if size > MOST_BYTES_OF_HEADER:
+        raise OSError(
+            f"{path} is not a readable safetensors file: its header says that it has {size:,} bytes; expected at most "
+            f"{MOST_BYTES_OF_HEADER:,}."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             yield file

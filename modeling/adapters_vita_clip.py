@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from transformers.initialization import no_init_weights
 
 from .adapter_file_vita_clip import ADAPTER_FILE, LoadedBase, is_learned, is_prompt, places_of_prompts
-from .checkpoint_vita_clip import HUB_ARGUMENTS, load_adapter_weights
+from .checkpoint_vita_clip import HUB_ARGUMENTS, load_adapter_weights, refuse_adapter_of_peft
 from .configuration_vita_clip import PromptedClipConfig, find_file, stored_name
 
 DEFAULT_ADAPTER = "default"
@@ -142,6 +142,7 @@ class SwitchesAdapters:
             ValueError: the name is taken, the adapter was trained on another base or does not fit its configuration,
                 or an argument is for adapters of `peft`. The model is then as it was.
         """
+        refuse_adapter_of_peft(peft_model_id)
         hub = {**(adapter_kwargs or {}), **kwargs}
         foreign = sorted(hub.keys() - set(HUB_ARGUMENTS))
         if foreign:
@@ -170,6 +171,18 @@ class SwitchesAdapters:
         if active_before is not None:
             self._other_adapters[active_before] = before
         self._active_adapter = name
+
+    def add_adapter(self, adapter_config: Any, adapter_name: str | None = None) -> None:
+        """
+        transformers' way to put layers of peft into a model, which this one does not have.
+
+        Raises:
+            ValueError: always; the message says what takes its place.
+        """
+        raise ValueError(
+            f"{type(self).__name__} holds adapters of prompts. Put layers of peft into it by "
+            "peft.get_peft_model(model, ...), and load other prompts by load_adapter(...)."
+        )
 
     def _config_of(self, name_or_path: str | os.PathLike, hub: dict[str, Any]) -> PromptedClipConfig:
         """The configuration of an adapter, which must be one of this kind of model."""

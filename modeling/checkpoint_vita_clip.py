@@ -43,13 +43,14 @@ from .configuration_vita_clip import (
     stored_name,
 )
 from .labels_vita_clip import contexts_from_words, load_tokenizer_of, tokenize_labels
-from .quantization_vita_clip import check_can_be_saved, torchao_errors_explained
+from .quantization_vita_clip import check_can_be_saved, check_stored_quantization, torchao_errors_explained
 from .remote_code_vita_clip import copy_code, locate_base, name_code
 from .stored_weights_vita_clip import expected_shapes, stored_shapes
 from .vision_vita_clip import resample_frames
 
 logger = logging.get_logger(__name__)
 
+PEFT_CONFIG = "adapter_config.json"
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 PUSH_ARGUMENTS = (
     *("repo_id", "processor", "commit_message", "commit_description"),
@@ -58,7 +59,7 @@ PUSH_ARGUMENTS = (
 # Of an earlier save into the same folder, whose files would be loaded beside or in place of the new ones.
 STALE_FILES = (
     *("*_vita_clip.py", "*_efficient_prompt.py"),
-    *("adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*"),
+    *("adapter_model.safetensors", "model*.safetensors*", "pytorch_model*.bin*", PEFT_CONFIG),
 )
 LOGIT_SCALE = "logit_scale"
 
@@ -87,7 +88,8 @@ def load_model(
     name, path = os.fspath(name_or_path), locate_base(name_or_path)
     hub = {key: kwargs.pop(key) for key in HUB_ARGUMENTS if key in kwargs}
     return_info = kwargs.pop("output_loading_info", False)
-    kwargs.pop("adapter_kwargs", None)  # Auto classes pass it for peft: this repository's revision, not the base's
+    # What Auto classes pass for peft is of this repository, not of the base; or of a LoRA, whose base they ask for.
+    refuse_adapter_of_peft(path, (kwargs.pop("adapter_kwargs", None) or {}).get("_adapter_model_path"))
     labels = _requested_labels(kwargs)
     stored = read_config_fields(path, **hub)
     model_type = stored.get("model_type")
@@ -98,7 +100,8 @@ def load_model(
     dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
     weights = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
-    load = _Loading(cls, weights, path, hub, kwargs.get("variant"), allow_missing=return_info)
+    files = {key: kwargs[key] for key in ("variant", "use_safetensors") if key in kwargs}
+    load = _Loading(cls, weights, path, hub, files, allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
             model, info = _start_from_clip(load, name, config, labels, tokenizer)
@@ -108,6 +111,23 @@ def load_model(
             model, info = _load_trained(load, name, config, own.from_dict(stored), labels, tokenizer)
     model.freeze_base()
     return (model, info) if return_info else model
+
+
+def refuse_adapter_of_peft(name_or_path: str | os.PathLike, lora: str | None = None) -> None:
+    """
+    Raises `ValueError` for an adapter of peft, such as a LoRA, which would be left out without a word.
+
+    Args:
+        name_or_path: a folder or a Hub id.
+        lora: where an Auto class found such an adapter, whose base is then `name_or_path`.
+    """
+    if lora is None and os.path.isfile(os.path.join(name_or_path, PEFT_CONFIG)):
+        lora = os.fspath(name_or_path)
+    if lora is not None:
+        raise ValueError(
+            f"{lora} holds an adapter of peft ({PEFT_CONFIG}), such as a LoRA. Load it by AutoPeftModel, or load the "
+            "model that it was trained on and call PeftModel.from_pretrained(model, ...)."
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +140,7 @@ class _Loading:
         load_weights: transformers' own `from_pretrained` of that class, with the caller's arguments.
         path: a Hub id or a folder.
         hub: how to reach the Hub.
-        variant: part of the names of weights' files.
+        files: which of the weights' files: `variant` and `use_safetensors`.
         allow_missing: whether tensors may be missing, which the caller reads in transformers' report.
     """
 
@@ -128,7 +148,7 @@ class _Loading:
     load_weights: Load
     path: str
     hub: dict[str, Any]
-    variant: str | None
+    files: dict[str, Any]
     allow_missing: bool
 
     def __call__(
@@ -137,7 +157,7 @@ class _Loading:
         """The weights at `path`, `whole` or of CLIP alone, once their sizes are known to be those of `config`."""
         source = path if path == self.path else f"{self.path} on {path}"
         is_quantized = getattr(config, "quantization_config", None) is not None
-        shapes = stored_shapes(path, self.variant, hub, is_quantized)
+        shapes = stored_shapes(path, hub, **self.files, is_quantized=is_quantized)
         expected = expected_shapes(self.cls, config, shapes, source)
         if adapter is not None:
             prompts = {name: shape for name, shape in expected.items() if is_prompt(name)}
@@ -189,6 +209,7 @@ def _load_trained(
         config.base_model_revision = None  # it was of the stored one
 
     adapter = find_file(load.path, ADAPTER_FILE, load.hub)
+    check_stored_quantization(getattr(stored, "quantization_config", None), load.path, adapter is not None)
     if adapter is None:
         model, info = load(load.path, load.hub, config, whole=True)
     else:
@@ -367,6 +388,7 @@ def save_model(
     """
     given = {"state_dict": state_dict, "adapter_only": adapter_only, "adapter_dtype": adapter_dtype}
     push = {key: kwargs.pop(key) for key in PUSH_ARGUMENTS if key in kwargs}
+    _check_without_peft(model)
     if adapter_only is None:
         adapter_only = model.config.base_model_name_or_path is not None
     if adapter_only:
@@ -392,6 +414,16 @@ def _remove_stale(folder: Path, written: Path) -> None:
         for file in folder.glob(pattern):
             if not (written / file.name).exists():
                 file.unlink()
+
+
+def _check_without_peft(model: Any) -> None:
+    """Raises `ValueError` if layers of peft are part of the model: a file would hold them under names of their own."""
+    for name, part in model.named_modules():
+        if hasattr(part, "base_layer") or hasattr(part, "original_module"):
+            raise ValueError(
+                f"peft has changed {name}: save the PeftModel, or what its merge_and_unload() returns, with "
+                "adapter_only=False."
+            )
 
 
 def _check_adapter(model: Any, folder: Path) -> None:

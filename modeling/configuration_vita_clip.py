@@ -26,19 +26,24 @@ CHOICES_OF_THE_CALLER = frozenset(
         *("per_layer_config", "return_dict"),
     )
 )
-SIZES = (
-    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "projection_dim"),
-    *("image_size", "patch_size", "num_channels", "vocab_size", "max_position_embeddings"),
-)
 LARGEST_SIZE = 2**31 - 1
+# Type, least and greatest value of numbers by which memory is taken, or which make scores of none.
+RANGES: dict[str, tuple[type, float, float]] = {
+    **dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers"), (int, 1, LARGEST_SIZE)),
+    **dict.fromkeys(("num_attention_heads", "projection_dim", "image_size", "patch_size"), (int, 1, LARGEST_SIZE)),
+    **dict.fromkeys(("num_channels", "vocab_size", "max_position_embeddings"), (int, 1, LARGEST_SIZE)),
+    "num_labels": (int, 0, 100_000),  # each gets a name
+    "layer_norm_eps": (float, 0.0, 1.0),
+}
+SWITCHES = ("output_attentions", "output_hidden_states", "tie_word_embeddings")
 HALVES = ("text_config", "vision_config", "text_config_dict", "vision_config_dict")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 PLACEHOLDER = re.compile(r"LABEL_\d+")  # transformers' names for classes that were not named
 # Files that are read whole, whatever they hold; in memory JSON may take twenty times its size.
 READ_WHOLE = re.compile(
-    r"((.*_)?config|tokenizer.*|special_tokens_map|added_tokens|vocab|.*\.index)\.json|(merges|vocab)\.txt|.*\.jinja"
+    r"((.*_)?config|tokenizer.*|special_tokens_map|added_tokens|vocab|.*\.index.*)\.json|(merges|vocab)\.txt|.*\.jinja"
 )
-MOST_BYTES_OF_SETTINGS = 2**25
+MOST_BYTES_OF_SETTINGS, MOST_BYTES_OF_CONFIG = 2**25, 2**23
 
 
 # ---- what stands in a file ----
@@ -69,14 +74,15 @@ def check_small_files(name_or_path: str | os.PathLike) -> None:
 
     Raises:
         OSError: one is a link that leads nowhere.
-        ValueError: one is no file, such as a device that never ends, or has more than `MOST_BYTES_OF_SETTINGS` bytes.
+        ValueError: one is no file, such as a device that never ends, or has more bytes than `MOST_BYTES_OF_SETTINGS`,
+            or, of the configuration, than `MOST_BYTES_OF_CONFIG`.
     """
     names = os.listdir(name_or_path) if os.path.isdir(name_or_path) else ()
     for path in (Path(name_or_path, name) for name in sorted(names) if READ_WHOLE.fullmatch(name)):
-        size = path.stat().st_size
-        if not path.is_file() or size > MOST_BYTES_OF_SETTINGS:
+        size, most = path.stat().st_size, MOST_BYTES_OF_CONFIG if path.name == CONFIG_NAME else MOST_BYTES_OF_SETTINGS
+        if not path.is_file() or size > most:
             kind = f"has {size:,} bytes" if path.is_file() else "is a folder, a device or a pipe"
-            raise ValueError(f"{path} {kind}; expected a file of at most {MOST_BYTES_OF_SETTINGS:,} bytes.")
+            raise ValueError(f"{path} {kind}; expected a file of at most {most:,} bytes.")
 
 
 def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, Any]) -> str | None:
@@ -86,11 +92,11 @@ def find_file(name_or_path: str | os.PathLike, file_name: str, hub: dict[str, An
 
 def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
     """
-    The fields in the `config.json` of a folder or Hub repository.
+    The fields in the `config.json` of a folder or Hub repository, by [`checked_fields`].
 
     Raises:
         OSError: there is none.
-        ValueError: it is damaged or too large, or names a field twice.
+        ValueError: it is damaged or too large, names a field twice, or has one that makes no sense.
     """
     check_small_files(name_or_path)
 
@@ -108,7 +114,7 @@ def read_config_fields(name_or_path: str | os.PathLike, **hub: Any) -> dict[str,
         fields = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
         if not isinstance(fields, dict):
             raise ValueError(f"it holds {fields!r:.50}, expected an object with the fields of a model")
-    return fields
+        return checked_fields(fields)
 
 
 def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
@@ -123,16 +129,22 @@ def checked_fields(fields: dict[str, Any], place: str = "") -> dict[str, Any]:
         field = f"{place}{name}"
         if name in CHOICES_OF_THE_CALLER:
             if isinstance(value, (str, dict)):
-                logger.warning(f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it.")
+                logger.warning_once(
+                    f"{field}={value!r:.100} of {CONFIG_NAME} is ignored: only an argument can choose it."
+                )
             continue
-        if name in (*HALVES, "id2label", "label2id") and not isinstance(value, (dict, type(None))):
+        if name in (*HALVES, "id2label", "label2id", "auto_map") and not isinstance(value, (dict, type(None))):
             raise ValueError(f"{field} must be an object, found {value!r:.100}.")
-        if name in SIZES and value is not None:
-            sizes = value if isinstance(value, (list, tuple)) else [value]
-            if not all(type(size) is int and 1 <= size <= LARGEST_SIZE for size in sizes):
-                raise ValueError(f"{field} must be a whole number from 1 to {LARGEST_SIZE}, found {value!r}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field} must be a finite number, found {value}.")
+        if name in SWITCHES and not isinstance(value, (bool, type(None))):
+            raise ValueError(f"{field} must be true or false, found {value!r:.100}.")
+        if name in RANGES and value is not None:
+            kind, least, most = RANGES[name]
+            numbers = value if isinstance(value, (list, tuple)) else [value]
+            if not all(type(number) is kind and least <= number <= most for number in numbers):
+                whole = "whole " if kind is int else ""
+                raise ValueError(f"{field} must be a {whole}number from {least} to {most}, found {value!r:.100}.")
         if name in ("dtype", "torch_dtype") and str(value).removeprefix("torch.") not in (*DTYPES, "None"):
             raise ValueError(f"{field} must be one of {', '.join(DTYPES)}; found {value!r}.")
         checked[name] = checked_fields(value, f"{field}.") if value and name in HALVES else value
@@ -378,7 +390,7 @@ class PromptedClipConfig(ChecksStoredFields, CLIPConfig):
     # What stands behind a class name in its text.
     label_ending: ClassVar[str] = "."
 
-    label_token_ids: list[list[int]] | None = None
+    label_token_ids: list | None = None  # of whole numbers: `check_token_ids` takes a hundredth of strict's time
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
@@ -481,7 +493,13 @@ def labels_of(
 def check_token_ids(texts: list[list[int]], vocab_size: int) -> None:
     """Raises `ValueError` for texts without a start and an end token, or of another vocabulary."""
     for index, ids in enumerate(texts):
-        if len(ids) < 2 or min(ids) < 0 or max(ids) >= vocab_size:
+        if (
+            not isinstance(ids, list)
+            or set(map(type, ids)) != {int}
+            or len(ids) < 2
+            or min(ids) < 0
+            or max(ids) >= vocab_size
+        ):
             raise ValueError(
                 f"The token ids of text {index} must be a start token, a name and an end token, of the "
                 f"vocabulary's 0 to {vocab_size - 1}; found {ids!r:.100}."
@@ -533,9 +551,10 @@ def check_label_names(labels: list[str]) -> None:
     """Raises `ValueError` unless `labels` are distinct, non-empty names, at least one of them."""
     if not labels:
         raise ValueError("The list of labels is empty; expected at least one class name.")
-    empty = [index for index, name in enumerate(labels) if not isinstance(name, str) or not name.strip()]
-    if empty:
-        raise ValueError(f"Labels must be non-empty names; found {labels[empty[0]]!r} at position {empty[0]}.")
+    for index, name in enumerate(labels):
+        # Halves of characters, which no file can hold, are left out by encoding.
+        if not isinstance(name, str) or not name.strip() or name.encode(errors="ignore").decode() != name:
+            raise ValueError(f"Labels must be non-empty names; found {name!a:.100} at position {index}.")
     most_common, times = Counter(labels).most_common(1)[0]
     if times > 1:
         raise ValueError(f"Labels must be distinct; found {most_common!r} more than once.")

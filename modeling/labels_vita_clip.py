@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, CLIPConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .configuration_vita_clip import check_class_names, check_small_files, check_token_ids, errors_naming
 from .layers_vita_clip import PROMPT_STD
@@ -37,13 +37,17 @@ def load_tokenizer_of(name_or_path: Any, **kwargs: Any) -> PreTrainedTokenizerBa
     check_small_files(name_or_path)
     with errors_naming(f"The tokenizer of {name_or_path}"):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+            # With a configuration at hand it does not read that of the model, which nothing has checked.
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path, config=CLIPConfig(), **kwargs)
         except ValueError as error:
             reason = " ".join(str(error).split())
             raise OSError(f"{name_or_path} has no tokenizer that can be used ({files}): {reason:.300}") from error
+        tokenizer.padding_side = "right"  # CLIP reads no other texts
         first, second = tokenizer(["a", "b"])["input_ids"]
     if first == second:
         raise OSError(f"{name_or_path} has a tokenizer without words; expected {files} beside its settings.")
+    if (first[0], first[-1]) != (second[0], second[-1]):
+        raise OSError(f"{name_or_path} has a tokenizer that gives no start and end token; expected CLIP's.")
     return tokenizer
 
 
@@ -159,13 +163,15 @@ def embed_labels(
 def _check_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str], config: Any) -> None:
     limit, end = config.text_config.max_position_embeddings, config.text_config.eos_token_id
     all_ids = tokenizer(texts, verbose=False)["input_ids"]
-    check_token_ids(all_ids, config.text_config.vocab_size)
+    source = f"The tokenizer {tokenizer.name_or_path!r}"
+    with errors_naming(source):
+        check_token_ids(all_ids, config.text_config.vocab_size)
     for text, ids in zip(texts, all_ids, strict=True):
         if len(ids) > limit:
             raise ValueError(f"The text encoder takes {limit} tokens, and {text!r} makes {len(ids)}.")
         if end != OLD_END_TOKEN and end not in ids:
             raise ValueError(
-                f"The tokenizer is not the model's: {text!r} ends with the token {ids[-1]}, and the model's "
+                f"{source} is not the model's: {text!r} ends with the token {ids[-1]}, and the model's "
                 f"text_config.eos_token_id is {end}."
             )
 

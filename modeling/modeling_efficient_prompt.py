@@ -28,7 +28,7 @@ from .configuration_efficient_prompt import EfficientPromptConfig, EfficientProm
 from .layers_vita_clip import LearnedPrompts, VitaClipEncoderLayer
 from .modeling_vita_clip import VitaClipForVideoClassification, VitaClipModel, VitaClipVideoFeatures
 from .text_vita_clip import ClassLayout, ClassPrompts, encode_classes
-from .vision_vita_clip import as_clips, resample_frames
+from .vision_vita_clip import resample_frames
 
 TEMPERATURE = 0.07
 LOGIT_SCALE = -math.log(TEMPERATURE)
@@ -224,7 +224,7 @@ class EfficientPromptModel(VitaClipModel):
         Raises:
             ValueError: `pixel_values` of another shape, or with NaN or infinite values (on the CPU only).
         """
-        clips = as_clips(pixel_values, self.config.vision_config.num_channels)
+        clips = self._as_clips(pixel_values)
         outputs = self.vision_model(clips.flatten(0, 1), interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         frame_embeds = self.visual_projection(outputs.pooler_output).unflatten(0, clips.shape[:2])
         if self.temporal_transformer is not None:

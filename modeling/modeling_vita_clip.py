@@ -175,12 +175,7 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             ValueError: `pixel_values` of another shape, or with NaN or infinite values (checked on the CPU only:
                 elsewhere the check would wait for the device).
         """
-        if pixel_values.ndim == 4 and 1 < len(pixel_values) == self.config.num_frames and not in_graph():
-            logger.warning_once(
-                f"pixel_values of 4 dimensions are {len(pixel_values)} separate images. If they are the frames of one "
-                "clip, give pixel_values[None], (1, T, 3, H, W); for images call get_image_features."
-            )
-        pixel_values = as_clips(pixel_values, self.config.vision_config.num_channels)
+        pixel_values = self._as_clips(pixel_values)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs)
         frame_embeds = self.visual_projection(outputs.pooler_output)
         return VitaClipVideoFeatures(
@@ -190,6 +185,15 @@ class VitaClipModel(SwitchesAdapters, VitaClipPreTrainedModel, CLIPModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _as_clips(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """As [`as_clips`]; says so once if a batch of images may be the frames of one clip."""
+        if pixel_values.ndim == 4 and 1 < len(pixel_values) == self.config.num_frames and not in_graph():
+            logger.warning_once(
+                f"pixel_values of 4 dimensions are {len(pixel_values)} separate images. If they are the frames of one "
+                "clip, give pixel_values[None], (1, T, 3, H, W); for images call get_image_features."
+            )
+        return as_clips(pixel_values, self.config.vision_config.num_channels)
 
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs) -> VitaClipVideoFeatures:
         """[`get_video_features`] under CLIP's name: images, `(B, 3, H, W)`, are clips of one frame."""

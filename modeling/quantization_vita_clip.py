@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.quantizers import AutoQuantizationConfig
 from transformers.utils.quantization_config import QuantizationMethod
 
 from .adapter_file_vita_clip import is_prompt
+from .configuration_vita_clip import errors_naming
 
 TRIAL_WIDTH = 256
 
@@ -30,6 +32,22 @@ def check_can_be_saved(model: nn.Module) -> None:
             "A full checkpoint of a model that torchao has quantized could not be loaded again. Save the model that "
             "was not quantized, and give from_pretrained the quantization_config; or save the adapter."
         )
+
+
+def check_stored_quantization(quantization: Any, source: Any, is_adapter: bool) -> None:
+    """
+    Raises `ValueError` if the `quantization_config` in the `config.json` of `source`, `None` for none, is not one of
+    transformers', or is beside an adapter, or is torchao's ([`check_can_be_saved`]).
+    """
+    if quantization is None:
+        return
+    named = f"{source}: its quantization_config"
+    if is_adapter:
+        raise ValueError(f"{named} is no part of an adapter; it is an argument of from_pretrained.")
+    with errors_naming(named):
+        method = AutoQuantizationConfig.from_dict(quantization).quant_method
+    if method == QuantizationMethod.TORCHAO:
+        raise ValueError(f"{named} is torchao's, which can only be an argument of from_pretrained.")
 
 
 @contextmanager

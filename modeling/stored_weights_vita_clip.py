@@ -5,6 +5,7 @@ is made, so that a few bytes of text cannot ask for more memory than the file ho
 
 import copy
 import os
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -29,33 +30,50 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def stored_shapes(
-    name_or_path: str | os.PathLike, variant: str | None, hub: dict[str, Any], is_quantized: bool = False
+    name_or_path: str | os.PathLike,
+    hub: dict[str, Any],
+    *,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    is_quantized: bool = False,
 ) -> Shapes:
     """
     The shapes of the weights of a folder or Hub repository by their names, of the files that transformers loads.
 
     Args:
         name_or_path: a Hub id or a folder.
-        variant: part of the files' names, as for `from_pretrained`.
         hub: how to reach the Hub.
+        variant: part of the files' names, as for `from_pretrained`.
+        use_safetensors: `False` for files of `torch.save` alone, `True` for none of them, as for `from_pretrained`.
         is_quantized: whether weights may be of other types than `FLOATS`.
 
     Raises:
         OSError: there are no weights, or a part of them is missing.
         ValueError: a file is damaged, or holds weights that are no floats.
     """
-    for whole in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME):
-        name = whole if variant is None else whole.replace(".", f".{variant}.", 1)
+    names = () if use_safetensors is False else (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
+    names += () if use_safetensors else (WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+    names = tuple(_name_of_variant(name, variant) for name in names)
+    for name in names:
         path = find_file(name_or_path, name, hub)
         if path is not None:
             break
     else:
-        raise OSError(f"{name_or_path} has no weights; expected {SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}.")
+        raise OSError(f"{name_or_path} has no weights; expected {' or '.join(names[::2])}.")
     if not name.endswith(".json"):
         return shapes_in(path, is_quantized)
     with errors_naming(path):
         shards, _ = get_checkpoint_shard_files(name_or_path, path, **hub)
+        outside = next((shard for shard in shards if os.path.dirname(shard) != os.path.dirname(path)), None)
+        if outside is not None:
+            raise ValueError(f"it names {outside}, which is not beside it")
     return {name: shape for shard in shards for name, shape in shapes_in(shard, is_quantized).items()}
+
+
+def _name_of_variant(name: str, variant: str | None) -> str:
+    """The name that transformers gives a file of a variant: `model.fp16.safetensors`."""
+    stem, _, ending = name.rpartition(".")
+    return name if variant is None else f"{stem}.{variant}.{ending}"
 
 
 def shapes_in(path: str | os.PathLike, is_quantized: bool = False) -> Shapes:
@@ -69,7 +87,11 @@ def shapes_in(path: str | os.PathLike, is_quantized: bool = False) -> Shapes:
         with errors_naming(path):
             if not is_stored(path):  # transformers would map the compressed bytes
                 raise ValueError("it is a compressed archive; expected a file as torch.save writes it")
-            tensors = torch.load(path, map_location="meta", weights_only=True)
+            try:
+                tensors = torch.load(path, map_location="meta", weights_only=True)
+            except pickle.UnpicklingError as error:  # whose text recommends to run what the file holds
+                reason = "it holds more than tensors and plain data, and loading it could run any code"
+                raise ValueError(reason) from error
             check_growth(path, tensors)
             found = shapes_of(tensors)
             types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
@@ -136,7 +158,8 @@ def expected_shapes(
             )
         if half.hidden_act not in ACT2FN:
             raise ValueError(
-                f"{tower}_config.hidden_act must be an activation of transformers, found {half.hidden_act!r}."
+                f"{source}: {tower}_config.hidden_act must be an activation of transformers, found "
+                f"{half.hidden_act!r}."
             )
     with errors_naming(f"The configuration for {source}"), torch.device("meta"):
         return shapes_of(cls(copy.deepcopy(config)).state_dict())

@@ -10,6 +10,7 @@ import torch
 from absent import without
 from tolerance import assert_computed_equal
 from toy_vita_clip import toy_clips, toy_model
+from transformers import AutoModel, AutoModelForVideoClassification
 
 from vita_clip_hf import VitaClipModel
 
@@ -123,3 +124,47 @@ def test_patch_embedding_takes_low_rank_updates(folders, use_dora):
     updated = wrapped(toy_clips()).logits_per_video
     assert (updated - before).abs().max() > 0.01
     assert_computed_equal(wrapped.merge_and_unload()(toy_clips()).logits_per_video, updated)
+
+
+# ---- what would leave an update out without a word ----
+
+
+def updated(folder, **settings):
+    """An adapter of prompts under an update of peft that changes what comes out."""
+    peft = pytest.importorskip("peft")
+    model = VitaClipModel.from_pretrained(folder).eval()
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False, **settings))
+
+
+@pytest.mark.parametrize("loader", [VitaClipModel, AutoModel, AutoModelForVideoClassification])
+def test_a_folder_of_peft_is_refused_with_the_remedy(folders, tmp_path, loader):
+    """transformers' Auto classes load the base that it names, and the class drops what it does not know."""
+    updated(folders[0]).save_pretrained(tmp_path / "update")
+    with pytest.raises(ValueError, match=r"update holds an adapter of peft .*AutoPeftModel"):
+        loader.from_pretrained(tmp_path / "update")
+    with pytest.raises(ValueError, match=r"update holds an adapter of peft"):
+        VitaClipModel.from_pretrained(folders[0]).load_adapter(tmp_path / "update", adapter_name="update")
+
+
+def test_layers_of_peft_are_put_in_by_peft_alone(folders):
+    peft = pytest.importorskip("peft")
+    model = VitaClipModel.from_pretrained(folders[0])
+    with pytest.raises(ValueError, match=r"get_peft_model"):
+        model.add_adapter(peft.LoraConfig(target_modules=["q_proj"]), adapter_name="update")
+    assert not any("lora" in name for name in model.state_dict()), "the model is as it was"
+
+
+@pytest.mark.parametrize("adapter_only", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"modules_to_save": ["class_prompts"]}], ids=["layers", "modules_to_save"])
+def test_a_model_with_layers_of_peft_is_not_saved_as_if_it_had_none(folders, tmp_path, adapter_only, settings):
+    inner = updated(folders[0], **settings).base_model.model
+    with pytest.raises(ValueError, match=r"peft has changed .*merge_and_unload"):
+        inner.save_pretrained(tmp_path / "saved", adapter_only=adapter_only)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_an_adapter_saved_over_an_update_of_peft_loads(folders, tmp_path):
+    updated(folders[0]).save_pretrained(tmp_path)
+    model = VitaClipModel.from_pretrained(folders[0])
+    model.save_pretrained(tmp_path)
+    assert AutoModel.from_pretrained(tmp_path).config.label_names == model.config.label_names

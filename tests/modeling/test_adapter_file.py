@@ -304,7 +304,7 @@ def resized(model):
 def test_a_changed_base_is_not_saved_as_an_adapter(request, start, change, tmp_path):
     labels = {} if start == "adapter" else {"id2label": dict(enumerate(LABELS))}
     model = change(VitaClipModel.from_pretrained(request.getfixturevalue(start), **labels).eval())
-    with pytest.raises(ValueError, match=r"not as it was loaded.*save with adapter_only=False"):
+    with pytest.raises(ValueError, match=r"(not as it was loaded|peft has changed).*adapter_only=False"):
         model.save_pretrained(tmp_path / "changed")
     assert not (tmp_path / "changed").exists()
 

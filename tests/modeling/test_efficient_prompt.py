@@ -10,6 +10,7 @@ from tolerance import assert_computed_equal, assert_stored_equal
 from toy_checkpoint import run_without_package, toy_processor, write_rising_video
 from toy_vita_clip import LABELS, NUM_FRAMES, randomise, save_toy_clip, toy_clips, toy_tokenizer
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, CLIPModel, pipeline
+from transformers.utils import logging
 from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE, is_prompt, read_adapter
 from vita_clip_hf.modeling.labels_vita_clip import embed_labels
 from vita_clip_hf.modeling.modeling_efficient_prompt import LOGIT_SCALE
@@ -134,6 +135,15 @@ def test_other_numbers_of_frames_views_and_images_are_taken(clip):
         assert model(toy_clips()[:, 0]).logits_per_video.shape == (2, 3)
     with pytest.raises(ValueError, match="pixel_values must be clips"):
         model(toy_clips()[:, :, :2])
+
+
+@torch.no_grad()
+def test_images_that_may_be_the_frames_of_one_clip_are_warned_of(clip, caplog):
+    logging.enable_propagation()
+    VitaClipModel.get_video_features.__globals__["logger"].warning_once.cache_clear()
+    model_on(clip)(toy_clips()[0])  # (T, 3, H, W): the batch's dimension was forgotten
+    logging.disable_propagation()
+    assert f"are {NUM_FRAMES} separate images" in caplog.text
 
 
 def test_the_video_is_the_mean_of_its_frame_embeds(clip):

@@ -1,11 +1,13 @@
 """Classes of a model: other ones, many of them, and where their contexts come from."""
 
+import json
+
 import pytest
 import torch
 from tolerance import assert_computed_equal, assert_stored_equal
 from torch import nn
 from toy_vita_clip import LABELS, toy_clips, toy_model, toy_tokenizer
-from vita_clip_hf.modeling.labels_vita_clip import tokenize_labels
+from vita_clip_hf.modeling.labels_vita_clip import embed_labels, load_tokenizer_of, tokenize_labels
 
 from vita_clip_hf import VitaClipModel
 
@@ -190,3 +192,42 @@ def test_ten_thousand_labels_are_encoded_in_bounded_memory(monkeypatch):
     assert len(largest) == 20
     model(toy_clips())
     assert len(largest) == 20, "held, and not encoded again"
+
+
+# ---- tokenizers of checkpoints that lie ----
+
+
+def changed_tokenizer(folder, file, **fields):
+    """A saved tokenizer with other fields in one of its files, beside a configuration that nothing has checked."""
+    toy_tokenizer().save_pretrained(folder)
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**content, **fields}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "vita_clip", "num_labels": 2**62}))
+    return load_tokenizer_of(folder)
+
+
+def test_a_tokenizer_is_loaded_without_the_configuration_beside_it(tmp_path):
+    tokenizer = changed_tokenizer(tmp_path, "tokenizer_config.json")
+    assert tokenizer("swim")["input_ids"] == toy_tokenizer()("swim")["input_ids"]
+
+
+def test_texts_are_padded_on_the_right_whatever_a_file_says(tmp_path):
+    tokenizer = changed_tokenizer(tmp_path, "tokenizer_config.json", padding_side="left")
+    labels = ["run", "ride a bike"]
+    assert_computed_equal(
+        embed_labels(toy_model(), tokenizer, labels), embed_labels(toy_model(), toy_tokenizer(), labels)
+    )
+
+
+def test_a_tokenizer_of_another_vocabulary_is_named(tmp_path):
+    toy_tokenizer().save_pretrained(tmp_path)
+    model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
+    vocabulary = {token: index + 1000 for token, index in model["vocab"].items()}
+    tokenizer = changed_tokenizer(tmp_path, "tokenizer.json", model={**model, "vocab": vocabulary})
+    with pytest.raises(ValueError, match=rf"The tokenizer '{tmp_path}' cannot be used: .*vocabulary's 0 to 189"):
+        embed_labels(toy_model(), tokenizer, ["run"])
+
+
+def test_a_tokenizer_without_a_start_token_is_refused(tmp_path):
+    with pytest.raises(OSError, match=rf"{tmp_path} has a tokenizer that gives no start and end token"):
+        changed_tokenizer(tmp_path, "tokenizer_config.json", tokenizer_class="ByT5Tokenizer")

@@ -112,13 +112,33 @@ def save_as_pickle(folder, tensors):
 def test_shapes_are_the_same_from_one_file_from_shards_and_from_a_pickle(saved, tmp_path):
     model = VitaClipModel.from_pretrained(saved / "full")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert stored_shapes(saved / "full", None, {}) == expected
+    assert stored_shapes(saved / "full", {}) == expected
     model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
-    assert stored_shapes(tmp_path / "shards", None, {}) == expected
+    assert stored_shapes(tmp_path / "shards", {}) == expected
     shutil.copytree(saved / "full", tmp_path / "pickle")
     save_as_pickle(tmp_path / "pickle", model.state_dict())
-    assert stored_shapes(tmp_path / "pickle", None, {}) == expected
+    assert stored_shapes(tmp_path / "pickle", {}) == expected
     assert VitaClipModel.from_pretrained(tmp_path / "pickle").config.label_names == LABELS
+
+
+@pytest.mark.parametrize("shards", [{}, {"max_shard_size": "20KB"}], ids=["whole", "shards"])
+def test_a_variant_loads_from_one_file_and_from_shards(saved, tmp_path, shards):
+    model = VitaClipModel.from_pretrained(saved / "full")
+    model.save_pretrained(tmp_path, variant="fp16", **shards)
+    assert VitaClipModel.from_pretrained(tmp_path, variant="fp16").config.label_names == LABELS
+    with pytest.raises(
+        OSError, match=r"has no weights; expected model\.bf16\.safetensors or pytorch_model\.bf16\.bin"
+    ):
+        VitaClipModel.from_pretrained(tmp_path, variant="bf16")
+
+
+def test_the_file_that_is_checked_is_the_one_that_is_loaded(saved, tmp_path):
+    shutil.copytree(saved / "full", tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    torch.save({name: tensor[..., None] for name, tensor in tensors.items()}, tmp_path / "pytorch_model.bin")
+    VitaClipModel.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has the shape .*expected|holds"):
+        VitaClipModel.from_pretrained(tmp_path, use_safetensors=False)
 
 
 def test_a_pickle_that_is_compressed_or_repeats_a_small_memory_is_an_error(saved, tmp_path, monkeypatch):
@@ -164,3 +184,48 @@ def test_a_folder_without_weights_and_a_lost_shard_are_errors_that_name_them(sav
     (tmp_path / "shards" / "model.safetensors.index.json").write_text('{"weight_map": 3}')
     with pytest.raises(ValueError, match=r"index\.json cannot be used"):
         VitaClipModel.from_pretrained(tmp_path / "shards")
+
+
+@pytest.mark.parametrize("place", ["../elsewhere.safetensors", "/tmp/elsewhere.safetensors"])
+def test_an_index_names_files_beside_it_alone(saved, tmp_path, place):
+    folder = shutil.copytree(saved / "full", tmp_path / "full")
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"logit_scale": place}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        ValueError, match=r"full/model\.safetensors\.index\.json cannot be used: it names .*not beside it"
+    ):
+        VitaClipModel.from_pretrained(folder)
+
+
+def test_a_pickle_that_holds_more_than_tensors_is_refused_without_advice_to_run_it(saved, tmp_path):
+    folder = shutil.copytree(saved / "full", tmp_path / "full")
+    save_as_pickle(folder, {"logit_scale": shutil.rmtree})
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be used: it holds more than tensors") as caught:
+        VitaClipModel.from_pretrained(folder)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full"])
+def test_a_header_that_is_longer_than_that_of_any_model_is_not_read(saved, tmp_path, kind):
+    folder = shutil.copytree(saved / kind, tmp_path / kind)
+    header = json.dumps(
+        {f"t{index}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for index in range(10**5)}
+    )
+    path = next(folder.glob("*.safetensors"))
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(
+        OSError, match=r"safetensors is not a readable .* its header says that it has \d,\d+,\d+ bytes"
+    ):
+        VitaClipModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full"])
+@pytest.mark.parametrize("found", [{"quant_method": "torchao"}, {"quant_method": "none such"}, {"bits": 4}, [3]])
+def test_a_stored_quantization_that_is_none_is_an_error_that_names_the_folder(saved, tmp_path, kind, found):
+    folder = shutil.copytree(saved / kind, tmp_path / kind)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": found}))
+    with pytest.raises(ValueError, match=rf"{kind}: its (quantization_config|config\.json)") as caught:
+        VitaClipModel.from_pretrained(folder)
+    assert "\n" not in str(caught.value)

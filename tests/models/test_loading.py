@@ -6,6 +6,7 @@ import pytest
 import torch
 from benchmark_videos import write_video
 from plain_evaluation import all_frames
+from safetensors.torch import load_file, save_file
 from toy_checkpoint import save_toy_checkpoint, toy_processor
 from toy_vita_clip import save_toy_clip
 from toy_x_clip import NUM_FRAMES, save_toy_x_clip, x_clip_processor
@@ -82,3 +83,74 @@ def test_other_kinds_of_model_and_missing_files_are_named(tmp_path):
     save_toy_clip(tmp_path)
     with pytest.raises(OSError, match="no whole processor"):
         load_model(tmp_path)
+
+
+# ---- a CLIP or an X-CLIP that lies ----
+
+
+def change_tensors(folder, name, tensor):
+    """Another tensor of that name; `None` for none."""
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors if tensor is None else {**tensors, name: tensor}, folder / "model.safetensors", {"format": "pt"})
+
+
+def change_config(folder, half=None, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (config if half is None else config[half]).update(fields)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+LIES = {
+    "missing": (
+        lambda folder: change_tensors(folder, "visual_projection.weight", None),
+        "does not hold a whole model",
+    ),
+    "not finite": (
+        lambda folder: change_tensors(folder, "logit_scale", torch.tensor(float("nan"))),
+        "logit_scale has NaN or infinite values",
+    ),
+    "integers": (
+        lambda folder: change_tensors(folder, "visual_projection.weight", torch.ones(4, 4, dtype=torch.int64)),
+        "of the type I64",
+    ),
+    "other shape": (
+        lambda folder: change_tensors(folder, "visual_projection.weight", torch.ones(3, 3)),
+        r"has the shape \(3, 3\)",
+    ),
+    "layers": (
+        lambda folder: change_config(folder, "vision_config", num_hidden_layers=10**6),
+        "num_hidden_layers is 1000000",
+    ),
+    "more layers": (
+        lambda folder: change_config(folder, "vision_config", mit_num_hidden_layers=10**6),
+        "mit_num_hidden_layers is 1000000",
+    ),
+    "classes": (lambda folder: change_config(folder, num_labels=2**40), "num_labels must be"),
+    "quantization": (lambda folder: change_config(folder, quantization_config={"quant_method": "x"}), "quantization"),
+    "pickle": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+        r"pytorch_model\.bin cannot be used",
+    ),
+}
+
+
+@pytest.mark.parametrize("save", [save_toy_clip, save_toy_x_clip])
+@pytest.mark.parametrize("lie", LIES)
+def test_a_model_of_transformers_that_lies_is_refused_by_name(tmp_path, save, lie):
+    """transformers draws missing weights at random and says so in a log."""
+    folder = save(tmp_path / "lie")
+    toy_processor().save_pretrained(folder)
+    change, message = LIES[lie]
+    change(folder)
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        load_model(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_chooses_no_attention_for_a_clip(tmp_path):
+    folder = save_toy_clip(tmp_path)
+    toy_processor().save_pretrained(folder)
+    change_config(folder, _attn_implementation="evil/kernel", attn_implementation="evil/kernel")
+    assert load_model(folder)[0].model.config._attn_implementation in ("sdpa", "eager")

@@ -16,6 +16,7 @@ from .clip_mean import ClipMean
 from .efficient_prompt import EfficientPrompt
 from .interface import VideoTextModel
 from .vita_clip import VitaClip
+from .whole_weights import load_whole
 from .x_clip import XClip
 
 # Wrapper and model by the `model_type` of config.json.
@@ -66,8 +67,11 @@ def load_model(
             f"{name} has a model but no whole processor; write one into it by processor.save_pretrained(...): {error}"
         ) from error
     wrapper, model_class = LOADERS[kind]
-    loaded = model_class.from_pretrained(place, dtype=dtype, **settings).eval().to(device or "cpu")
-    model = wrapper(loaded, processor.tokenizer)
+    if model_class in (CLIPModel, XCLIPModel):
+        loaded = load_whole(model_class, place, dtype, settings)
+    else:
+        loaded = model_class.from_pretrained(place, dtype=dtype, **settings)
+    model = wrapper(loaded.eval().to(device or "cpu"), processor.tokenizer)
     num_frames = fixed_num_frames(model)
     if num_frames is not None:
         processor.video_processor.num_frames = num_frames
