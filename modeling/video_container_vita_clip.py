@@ -24,6 +24,10 @@ class Container:
         packets_are_frames: whether the codec guarantees that each packet is one frame.
         has_video: whether a video track is described; `None` if that is not known.
         height, width: of the largest frames, as the header of MP4 and Matroska has them, 0 if not known.
+        turns_too_many: quarter turns to the left that decord adds: 1 if the display matrix asks for a turn of at most
+            45 degrees to the left, else 0.
+        num_chunks: of the video in an AVI file, empty ones too, which repeat the frame before;
+            0 if not known, or the file was cut off.
         promise: place of the number of frames in the header of an AVI file that cannot hold as many (one that was
             written to a pipe), else 0.
     """
@@ -33,6 +37,8 @@ class Container:
     has_video: bool | None = None
     height: int = 0
     width: int = 0
+    turns_too_many: int = 0
+    num_chunks: int = 0
     promise: int = 0
 
 
@@ -54,9 +60,14 @@ def look_into(path: str, head: bytes) -> Container:
             return Container("matroska", are_frames, bool(codecs), height, width)
         if head.startswith(b"RIFF"):
             stream = re.search(rb"strh.{4}vids(.{4}).{24}(.{4})", head, re.DOTALL)
-            is_false = stream is not None and int.from_bytes(stream[2], "little") > file.seek(0, 2)
-            are_frames = stream is not None and stream[1].upper() in (b"H264", b"X264", b"AVC1", b"HEVC", b"H265")
-            return Container("avi", are_frames, promise=stream.start(2) if stream and is_false else 0)
+            if stream is None:
+                return Container("avi")
+            are_frames = stream[1].upper() in (b"H264", b"X264", b"AVC1", b"HEVC", b"H265")
+            num_chunks, size = int.from_bytes(stream[2], "little"), file.seek(0, 2)
+            if num_chunks > size:
+                return Container("avi", are_frames, promise=stream.start(2))
+            is_whole = int.from_bytes(head[4:8], "little") <= size
+            return Container("avi", are_frames, num_chunks=num_chunks if is_whole else 0)
     if head.startswith(b"OggS"):
         return Container("ogg", has_video=b"theora" in head)
     if is_transport_stream(head):
@@ -72,15 +83,23 @@ def is_transport_stream(head: bytes) -> bool:
 
 def _look_into_mp4(file: BinaryIO) -> Container:
     container = Container("mp4")
-    codecs = set()
-    for entry in re.finditer(rb"vmhd(?:(?!trak).)*?stsd.{12}(....).{24}(..)(..)", _movie_box(file), re.DOTALL):
+    movie, codecs = _movie_box(file), set()
+    for entry in re.finditer(rb"vmhd(?:(?!trak).)*?stsd.{12}(....).{24}(..)(..)", movie, re.DOTALL):
         codecs.add(entry[1])
         width, height = struct.unpack(">HH", entry[2] + entry[3])
         if height * width > container.height * container.width:
             container.height, container.width = height, width
+            container.turns_too_many = int(_leans_left(movie, movie.rfind(b"tkhd", 0, entry.start())))
     container.packets_are_frames = bool(codecs) and codecs <= _ONE_FRAME_PER_PACKET
     container.has_video = bool(codecs)
     return container
+
+
+def _leans_left(movie: bytes, header: int) -> bool:
+    """Whether the matrix in the track header at this place is that of a turn to the left by at most 45 degrees."""
+    first_row = header + (56 if movie[header + 4 : header + 5] == b"\1" else 44)
+    cosine, sine = struct.unpack(">ii", movie[first_row : first_row + 8].ljust(8, b"\0"))
+    return header >= 0 and sine < 0 <= cosine + sine
 
 
 def _movie_box(file: BinaryIO) -> bytes:
@@ -95,20 +114,24 @@ def _movie_box(file: BinaryIO) -> bytes:
     return b""
 
 
-def reason_not_opened(message: str, kind: str) -> str:
-    """Why decord does not open a file, from its message and the container's kind."""
+def reason_not_opened(message: str, container: Container) -> str:
+    """Why decord does not open a file, from its message and what the container says."""
     if "cannot find video stream" in message:
         return "has no video stream (sound only?)"
     if "measure duration" in message:
-        # Raw H.264 and H.265 have no times, which MP4 makes up and Matroska does not.
+        if container.has_video is False and container.kind in ("mp4", "matroska"):
+            return "has no video stream (sound only; its one picture is cover art)"
+        # Raw H.264 and H.265 have no times, which MP4 makes up and Matroska does not; an edit list made of them would
+        # hide frames.
+        target = "-use_editlist 0 FILE.mp4" if container.kind == "raw" else "FILE.mkv"
         return (
             "decord finds neither its length nor the way back to its start; put it into another container: "
-            f"`ffmpeg -i FILE -c copy FILE.{'mp4' if kind == 'raw' else 'mkv'}`"
+            f"`ffmpeg -i FILE -c copy {target}`"
         )
     # The second message: ffmpeg found no picture that tells the pixel format.
     if re.search("frame.count", message, re.IGNORECASE) or "Cannot create buffer source" in message:
         return "its video stream has no frames"
-    if kind == "mp4":
+    if container.kind == "mp4":
         return "incomplete MP4/MOV file: its index is missing or damaged, as when a recording or download was cut off"
     if message.startswith("Error reading"):
         return "is not a video, or is damaged from its first bytes on"

@@ -50,9 +50,12 @@ _NO_TIMESTAMP, _SMALLEST_FRAME_TIME = 1e9, 1e-3
 _KEPT_BYTES, _AHEAD_BYTES = 64 * 1024**2, 256 * 1024**2
 # What decoders need at most for each pixel of a frame: 16 reference pictures, RGB frames in the queue.
 _BYTES_PER_PIXEL = 64
-_OPEN_FILES = 2
-# In place of the index and the frame that was decoded last.
-_NONE = (-1, np.empty(0, np.uint8))
+_STARTS_INSIDE = (
+    "starts inside a group of pictures, as a part that was cut out without encoding it anew; "
+    "mend it by `ffmpeg -i FILE FILE.mp4`"
+)
+# The number of files that are held open, and what stands for index and picture if no frame was decoded last.
+_OPEN_FILES, _NONE = 2, (-1, np.empty(0, np.uint8))
 # Lists that name the one file "video.ts" beside them. ffmpeg takes the length from the list, not from the file, and
 # goes back to the start of a segment by opening it anew.
 _LISTS = {
@@ -111,15 +114,18 @@ class FrameDecoder:
         if self._num_packets == 1 and self._container["has_video"] is False:
             raise DecodingError("has no video stream (sound only; its one picture is cover art)")
         self._key_frames: list[int] = self._decoder.get_key_indices()
-        self._refuse_start_inside_a_group()
+        # H.264 and its like show nothing before the first key frame. Others do, and decord cannot get back to there.
+        is_certain = self._container["packets_are_frames"] or self._container["kind"] not in ("matroska", "avi")
+        if not is_certain and self._key_frames[:1] != [0]:
+            raise DecodingError(_STARTS_INSIDE)
         fps = self._decoder.get_avg_fps()
         self.fps = fps if math.isfinite(fps) and fps > 0 else None
         self._num_hidden, self.times = self._read_times()
         self.num_frames = self._num_packets - self._num_hidden
         # Times alone prove nothing: those of MPEG-4 and its like may be in the order of packets, not of frames.
         are_frames = self._container["packets_are_frames"] and self._container["kind"] in ("mp4", "matroska")
-        self._can_skip = are_frames and self.times is not None and self._starts_with_first_packet()
-        self._can_seek = self._can_skip
+        have_times = self.times is not None and (np.diff(self.times) > 0).all()
+        self._can_skip = self._can_seek = are_frames and have_times and self._starts_with_first_packet()
         if not self._can_skip:
             self._count_by_decoding()
         self.height, self.width = self.frame(0).shape[:2]
@@ -139,10 +145,9 @@ class FrameDecoder:
         try:
             return self._attempt(lambda: self._decode(index))
         except _errors() as error:
-            reached = min(self._reached, index)
             raise DecodingError(
-                f"frame {index} cannot be decoded: {_cause(error)} after {reached} of {self.num_frames} frames. "
-                "The file is damaged or was cut off."
+                f"frame {index} cannot be decoded: {_cause(error)} after {min(self._reached, index)} of "
+                f"{self.num_frames} frames. The file is damaged or was cut off."
             ) from error
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
@@ -200,15 +205,6 @@ class FrameDecoder:
             (folder / name).write_text(_LISTS[name], encoding="utf-8")
             yield str(folder / name)
 
-    def _refuse_start_inside_a_group(self) -> None:
-        # H.264 and its like show nothing before the first key frame. Others do, and decord cannot get back to there.
-        is_certain = self._container["packets_are_frames"] or self._container["kind"] not in ("matroska", "avi")
-        if not is_certain and self._key_frames[:1] != [0]:
-            raise DecodingError(
-                "starts inside a group of pictures, as a part that was cut out without encoding it anew; "
-                "mend it by `ffmpeg -i FILE FILE.mp4`"
-            )
-
     def _check_size(self, height: int, width: int) -> None:
         if height * width > self._max_pixels:
             raise DecodingError(
@@ -218,7 +214,7 @@ class FrameDecoder:
 
     def _next_frame(self) -> np.ndarray:
         """The next frame, `(H, W, 3)`. It is kept with its index: it may be asked for next."""
-        frame = _without_padding(self._decoder.next())
+        frame = np.rot90(_without_padding(self._decoder.next()), -self._container["turns_too_many"])
         self._decoded = (self.position - 1 - self._offset, frame)
         return frame
 
@@ -290,13 +286,16 @@ class FrameDecoder:
     def _read_times(self) -> tuple[int, np.ndarray | None]:
         """
         The number of packets that an edit list hides (the decoder needs them, decord counts them, players skip them),
-        and when each frame after them is shown; `None` if packets have no times, or equal ones.
+        and when each frame after them is shown; `None` if packets have no times.
         """
         try:
             times = self._decoder.get_frame_timestamp(np.arange(self._num_packets))[:, 0].astype(np.float64)
         except IndexError as error:  # the container promises frames that are not there
             raise DecodingError(f"none of its {self._num_packets} frames is in the file") from error
-        if not (np.abs(times) < _NO_TIMESTAMP).all() or not (np.diff(times) > 0).all():
+        # Of files that were joined by `cat` each begins at 0. The start of an AVI file is found by its index.
+        is_one = times[0] < min([*times[1:2], _NO_TIMESTAMP])
+        self._starts_at_zero = (is_one and times[0] >= 0) or self._container["kind"] not in ("matroska", "")
+        if not is_one or not (np.abs(times) < _NO_TIMESTAMP).all() or (np.diff(times) < 0).any():
             return 0, None
         hidden = int((times < -_SMALLEST_FRAME_TIME).sum())
         if hidden == len(times) or (hidden and self._shows_first_packet()):
@@ -327,15 +326,17 @@ class FrameDecoder:
         except _errors() as error:
             if self._uri.endswith(".ffconcat"):
                 raise NotOpenedError("cannot measure duration or get back to the start") from error
-            raise DecodingError(f"no frame of its video stream can be decoded ({_cause(error)})") from error
+            raise DecodingError(f"no frame can be decoded ({_cause(error)}); try `ffmpeg -i FILE FILE.mp4`") from error
         self._restart()
         if not is_damaged and count != self.num_frames:  # of a damaged file, what lies before the damage can be read
+            # decord goes back to second 0. A group of pictures before it, or without times, is left out.
+            if self._num_packets - count >= (*self._key_frames[1:], self._num_packets)[0] and not self._starts_at_zero:
+                raise DecodingError(_STARTS_INSIDE)
             self.num_frames, self.times, self._num_hidden = count, None, 0
 
     def _play_to_end(self) -> tuple[int, bool]:
         """The number of frames, and whether they end because of damage. Frames are kept as long as there is room."""
-        self._kept, kept_bytes = [self._next_frame()], 0
-        count = 1
+        count, kept_bytes, self._kept = 1, 0, [self._next_frame()]
         try:
             while True:
                 frame = self._next_frame()

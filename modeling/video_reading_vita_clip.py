@@ -166,7 +166,10 @@ class VideoReader:
         """
         times = self.frame_times
         if times is None:
-            raise VideoReadError(f"{self.name}: does not say when its frames are shown, which a part of it needs")
+            raise VideoReadError(
+                f"{self.name}: does not say when its frames are shown, which a part of it needs; "
+                "`ffmpeg -i FILE FILE.mp4` gives them times"
+            )
         last = end_of_last_frame(times, self.fps)
         if start >= last:
             raise VideoReadError(f"{self.name}: ends after {last:.1f} s, before second {start:g}")
@@ -229,7 +232,7 @@ class VideoReader:
 
 def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]:
     """Of frames shown from `times` on, in seconds: the first on the screen from `start` to `end`, and the next one."""
-    slack = min(_SMALLEST_FRAME_TIME, np.diff(times).min() / 4) if len(times) > 1 else _SMALLEST_FRAME_TIME
+    slack = _lengths(times).min(initial=4 * _SMALLEST_FRAME_TIME) / 4
     first = max(int(np.searchsorted(times, start + slack, side="right")) - 1, 0)
     stop = int(np.searchsorted(times, end - slack, side="left"))
     return first, max(stop, first + 1)
@@ -237,7 +240,13 @@ def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]
 
 def end_of_last_frame(times: np.ndarray, fps: float | None) -> float:
     """Seconds: the last frame takes as long as the one before it, a single one the time that `fps` gives it."""
-    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / (fps or 1)))
+    return float(times[-1] + [1 / (fps or 1), *_lengths(times)[-1:]][-1])
+
+
+def _lengths(times: np.ndarray) -> np.ndarray:
+    """How long frames are shown; two that have the same time are one here."""
+    gaps = np.diff(times)
+    return gaps[gaps > 0]
 
 
 # ---- decord, in another process ----
@@ -262,6 +271,8 @@ class _DecordFrames:
         self.num_frames, self.height, self.width = reply["num_frames"], reply["height"], reply["width"]
         self.fps: float | None = reply["fps"]
         self.times = process.memory(8 * self.num_frames).view(np.float64).copy() if reply["has_times"] else None
+        if self.times is None and self._container.num_chunks > 1.1 * self.num_frames + 2:
+            self.fps = None  # it is that of chunks, of which some are empty
 
     def read(self, indices: list[int]) -> np.ndarray:
         """uint8 `(T, H, W, 3)` of indices that rise."""
@@ -287,7 +298,7 @@ class _DecordFrames:
         except _DecoderEndedError as error:
             raise self._failed(f"the decoder {error} while {activity}") from error
         if "not_opened" in reply:
-            raise self._failed(reason_not_opened(reply["not_opened"], self._container.kind))
+            raise self._failed(reason_not_opened(reply["not_opened"], self._container))
         if "error" in reply:
             raise self._failed(reply["error"])
         return reply, process

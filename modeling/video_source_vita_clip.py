@@ -407,7 +407,7 @@ def _respond(client: httpx.Client, url: str, watch: _Watch, limits: DownloadLimi
         request.extensions = {**request.extensions, "timeout": timeout.as_dict(), "trace": watch.note}
         response = client.send(request, stream=True)
         if response.is_success:
-            coding = response.headers.get("content-encoding", "identity")
+            coding = response.headers.get("content-encoding", "identity").lower()
             if coding != "identity":  # a little of it may unpack to anything
                 raise httpx.DecodingError(f"the answer is packed ({coding}), though the file as it is was asked for")
             return response

@@ -15,7 +15,11 @@ from .text_files import clean_name, is_encodable, read_lines, read_table, read_t
 
 _LISTS = files(__package__) / "labels"
 _WORD = r"[A-Z][a-z]+|[A-Z]+(?![a-z])"
-_ID_BEFORE_NAME = re.compile(r"(\d{1,6})[\s,;:|]+\S")
+_ID_BEFORE_NAME = re.compile(r"(?P<id>\d{1,6})[\s,;:|.)]+\S.*")
+_ID_AFTER_NAME = re.compile(r".*\S[\s,;:|]+(?P<id>\d{1,6})")
+# What a table of names, a list of a program or a spreadsheet has besides names; and the name of such a column.
+_NO_NAME = re.compile(r"#.*|.*\t.*|.*[,;]|([\"'`]).*\1,?")
+_COLUMN_NAMES = frozenset(("name", "names", "label", "labels", "class", "classes", "class_name", "class_names"))
 _CAMEL_CASE = re.compile(rf"(?=.*[a-z])(?:{_WORD})+")
 
 
@@ -116,18 +120,21 @@ def _read_csv(path: Path) -> list[str]:
 
 
 def _read_names(path: Path) -> list[str]:
-    """A name on each line. Lines that begin with ids are refused: the ids would become part of the names."""
+    """A name on each line. Lines with ids are refused, and those of tables: they would become part of the names."""
     lines = list(read_lines(path))
-    ids = [match[1] for _, line in lines if (match := _ID_BEFORE_NAME.match(line))]
-    first = min((int(written) for written in ids), default=0)
-    if len(lines) > 1 and sorted(map(int, ids)) == list(range(first, first + len(lines))) and first in (0, 1):
-        raise ValueError(
-            f"{path}, line {lines[0][0]}: expected a name alone on each line, found {lines[0][1]!r:.120}. Names with "
-            "ids stand in a .csv file under the columns id,name."
-        )
+    for form in (_ID_BEFORE_NAME, _ID_AFTER_NAME):
+        ids = [int(match["id"]) for _, line in lines if (match := form.fullmatch(line))]
+        if len(lines) > 1 and sorted(ids) in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+            raise ValueError(
+                f"{path}, line {lines[0][0]}: expected a name alone on each line, found {lines[0][1]!r:.120}. Names "
+                "with ids stand in a .csv file under the columns id,name."
+            )
     for number, line in lines:
-        if line.startswith('"') and line.rstrip(",").endswith('"'):
-            raise ValueError(f"{path}, line {number}: expected a name without quotes, found {line!r:.120}.")
+        if _NO_NAME.fullmatch(line) or (number == lines[0][0] and line.lower() in _COLUMN_NAMES):
+            raise ValueError(
+                f"{path}, line {number}: expected a name without quotes, tabs, comments or separators, and no "
+                f"heading; found {line!r:.120}."
+            )
     return _distinct([(f"{path}, line {number}", line) for number, line in lines])
 
 

@@ -1,6 +1,7 @@
 """`vita-clip data check`: every bad file is found, by its kind, and the cleaned list is what is left."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -269,6 +270,12 @@ def test_a_video_that_vanishes_while_it_is_checked_is_unreadable(tmp_path, monke
 @pytest.mark.parametrize("name", ["nul\0.mp4", "caf\udce9.mp4", "gone.mp4"])
 def test_names_that_no_file_has_are_findings(tmp_path, name):
     assert probe_video((str(tmp_path / name), None)).error is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_with_the_name_of_a_video_is_a_finding_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "is a pipe" in str(probe_video((str(tmp_path / "pipe.mp4"), None)).error)
 
 
 def test_files_that_were_left_out_are_in_the_report(tmp_path, capsys):

@@ -149,6 +149,21 @@ def test_links_are_followed_and_circles_end(tmp_path):
     }
 
 
+def test_a_link_that_leads_above_its_class_or_to_itself_is_not_followed(tmp_path):
+    """Else every video of the set would have this class too."""
+    folder = make(tmp_path, "archery/1.mp4", "bowling/2.mp4")
+    (tmp_path / "bowling" / "up").symlink_to("..")
+    (tmp_path / "bowling" / "self").symlink_to("self")
+    (tmp_path / "loop").symlink_to("loop")
+    assert read(folder) == {"archery/1.mp4": "archery", "bowling/2.mp4": "bowling"}
+    assert set(left_out(folder)) == {"bowling/self", "loop"}
+
+
+def test_folders_whose_names_differ_in_the_form_of_an_accent_are_named_with_their_place(tmp_path):
+    with pytest.raises(ValueError, match=f"{tmp_path}: the classes 0 and 1 have the same name"):
+        read(make(tmp_path, "caf\u00e9/1.mp4", "cafe\u0301/2.mp4"))
+
+
 def test_all_splits_have_the_same_ids(tmp_path):
     make(tmp_path, "train/archery/1.mp4", "train/bowling/2.mp4", "train/surfing/3.mp4", "val/surfing/4.mp4")
     (tmp_path / "val" / "archery").mkdir()

@@ -1,11 +1,15 @@
 """The process that decodes may die, be killed, stall or be forked around: its parent names the file and goes on."""
 
 import gc
+import itertools
+import math
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +94,39 @@ def test_seconds_at_variable_rate_are_found_by_the_times_of_frames(shared_dir):
     assert reader.frames_between(4, 6) == (81, 94)
 
 
+def test_seconds_are_found_by_times_also_if_two_frames_have_the_same(tmp_path):
+    """As a screen recorder writes them: 30 frames at 25/s, two at one time, then 30 at 5/s."""
+    times = [40 * number for number in range(30)] + [1200, 1200] + [1400 + 200 * number for number in range(28)]
+    with av.open(str(tmp_path / "screen.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        packets = [stream.encode(av.VideoFrame(64, 48, "yuv420p")) for _ in times] + [stream.encode(None)]
+        container.start_encoding()
+        for packet, time in zip(itertools.chain(*packets), times, strict=True):
+            packet.pts = packet.dts = time
+            packet.time_base = Fraction(1, 1000)
+            container.mux(packet)
+    reader = VideoReader(tmp_path / "screen.mkv")
+    np.testing.assert_allclose(1000 * reader.frame_times, times, atol=1)
+    assert reader.frames_between(2.0, 3.0) == (35, 40)
+
+
+def test_seconds_of_an_avi_file_with_empty_chunks_are_no_guess(tmp_path):
+    """As copying H.264 from MP4 makes it: the rate is that of the chunks, of which every other one is empty."""
+    with av.open(str(tmp_path / "empty.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=50, options={"bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8))
+            frame.pts, frame.time_base = 2 * number, Fraction(1, 50)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    reader = VideoReader(tmp_path / "empty.avi")
+    assert reader.num_frames == 30
+    with pytest.raises(VideoReadError, match=r"empty\.avi: does not say when its frames are shown"):
+        reader.frames_between(0.2, 0.8)
+
+
 @pytest.mark.parametrize("name", ["data/videos/ucf_style_xvid_240p.avi", "data/damaged/last_frame_mpeg4.avi"])
 def test_last_frame_after_a_jump_is_the_last(shared_dir, name):
     path = shared_dir / name
@@ -146,8 +183,82 @@ def test_hidden_frames_of_vp8_are_not_counted(tmp_path):
 
 def test_what_decord_cannot_open_is_refused_with_the_command_that_mends_it(tmp_path):
     path = write_bars(tmp_path / "raw.h264", 30)
-    with pytest.raises(VideoReadError, match=r"raw\.h264: decord finds .*`ffmpeg -i FILE -c copy FILE\.mp4`"):
+    with pytest.raises(
+        VideoReadError, match=r"raw\.h264: decord finds .*`ffmpeg -i FILE -c copy -use_editlist 0 FILE\.mp4`"
+    ):
         VideoReader(path)
+
+
+def with_matrix(path: Path, degrees: float) -> Path:
+    """The file with the display matrix of a turn clockwise."""
+    content = bytearray(path.read_bytes())
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    matrix = [round(65536 * value) for value in (cosine, sine, 0, -sine, cosine, 0, 0, 0, 16384)]
+    place = content.index(b"tkhd") + 44
+    content[place : place + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("degrees", [0, -0.01, -1, -30, -44, -45, 1, 45, -60, -90, 60, 90, 180, 181])
+def test_frames_are_turned_by_the_nearest_quarter(tmp_path, degrees):
+    """Of a turn to the left by up to 45 degrees, and be it a rounding error, decord makes 90."""
+    path = with_matrix(write_bars(tmp_path / "turned.mp4", 30), degrees)
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    expected = np.rot90(frames[27], -round(degrees / 90) % 4)
+    np.testing.assert_array_equal(VideoReader(path).read_frames([27])[0].permute(1, 2, 0).numpy(), expected)
+
+
+def copy_part(
+    source: Path, target: Path, first_packet: int = 0, first_time: int | None = None, **options: str
+) -> Path:
+    """What copying without encoding anew makes of the packets from one on; their times begin with the one given."""
+    with av.open(str(source)) as whole, av.open(str(target), "w", options=options) as part:
+        stream = whole.streams.video[0]
+        copy = part.add_stream_from_template(stream)
+        packets = [packet for packet in whole.demux(stream) if packet.size][first_packet:]
+        shift = (
+            0 if first_time is None else first_time - min(packet.dts for packet in packets if packet.dts is not None)
+        )
+        packets[0].pts = None if first_time is None else packets[0].pts
+        for packet in packets:
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+            packet.stream = copy
+            part.mux(packet)
+    return target
+
+
+def test_file_whose_first_group_of_pictures_decord_leaves_out_is_refused(tmp_path):
+    """PyAV shows it. A stream that was cut, times before second 0, and a file that `cat` put behind another."""
+    mpeg = write_bars(tmp_path / "whole.mpg", 60, codec="mpeg2video", bf="2")
+    with av.open(str(mpeg)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        second_group = [number for number, packet in enumerate(packets) if packet.is_keyframe][1]
+    copy_part(mpeg, tmp_path / "cut.mpg", second_group)
+    matroska = write_bars(tmp_path / "whole.mkv", 60)
+    copy_part(matroska, tmp_path / "early.mkv", first_time=-300, avoid_negative_ts="disabled")
+    (tmp_path / "joined.mkv").write_bytes(2 * matroska.read_bytes())
+    for name in ("cut.mpg", "early.mkv", "joined.mkv"):
+        with pytest.raises(VideoReadError, match=f"{name}: starts inside a group of pictures"):
+            VideoReader(tmp_path / name)
+    assert VideoReader(mpeg).num_frames == VideoReader(matroska).num_frames == 60
+
+
+def test_sound_with_cover_art_is_sound_only(tmp_path):
+    with av.open(str(tmp_path / "song.mp4"), "w") as container:
+        sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        for _ in range(50):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 44100
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    with pytest.raises(VideoReadError, match=r"song\.mp4: has no video stream \(sound only; .*cover art\)"):
+        VideoReader(tmp_path / "song.mp4")
 
 
 def test_times_in_the_order_of_packets_mislead_nobody(tmp_path):

@@ -150,7 +150,8 @@ def refuse(self, target):
 if sys.argv[2] == "no links":
     Path.symlink_to = refuse
 program._load_decord()
-container = {"kind": "ts", "packets_are_frames": False, "has_video": None, "height": 0, "width": 0, "promise": 0}
+container = {"kind": "ts", "packets_are_frames": False, "has_video": None, "height": 0, "width": 0}
+container["turns_too_many"] = 0
 decoder = program.FrameDecoder(sys.argv[1], 1, 10**7, container)
 decoder.open()
 link = Path(decoder._folder.name) / "video.ts"

@@ -44,10 +44,12 @@ _HEAD_SIZE = 4096
 
 def content_unlike_name(path: str) -> str | None:
     """The kind of the file's content if its extension names another; `None` if they agree or the kind is not known."""
+    if not os.path.isfile(path):  # of a pipe nothing may ever come
+        return None
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_SIZE)
-    except (OSError, ValueError):  # the reader names the cause; ValueError: a NUL character in the path
+    except OSError:  # the reader names the cause
         return None
     content = _content_of(head)
     if content is None or os.path.splitext(path)[1].lower() in _EXTENSIONS[content]:

@@ -69,7 +69,7 @@ class VideoFiles:
         if not self.root.is_dir():
             return frozenset()
         with os.scandir(self.root) as entries:
-            return frozenset(entry.name for entry in entries if not entry.is_dir())
+            return frozenset(entry.name for entry in entries if not is_folder(entry))
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
@@ -90,12 +90,21 @@ class VideoFiles:
 def files_below(folder: Path) -> Iterator[str]:
     """
     Paths from `folder` of all files below it, hidden ones too. Links to folders are followed, but not to a folder that
-    the link itself lies in.
+    the link itself lies in, be it above `folder`.
 
     Raises:
         OSError: a folder cannot be read.
     """
-    yield from _walk(folder, "", ())
+    above = [parent.stat() for parent in folder.absolute().parents]
+    yield from _walk(folder, "", tuple((status.st_dev, status.st_ino) for status in above))
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry of a folder is a folder, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _walk(folder: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
@@ -104,10 +113,10 @@ def _walk(folder: Path, below: str, ancestors: tuple[tuple[int, int], ...]) -> I
     if identity in ancestors:
         return
     with os.scandir(folder / below) as entries:
-        children = [(entry.name, entry.is_dir()) for entry in entries]
-    for name, is_folder in children:
+        children = [(entry.name, is_folder(entry)) for entry in entries]
+    for name, has_children in children:
         path = os.path.join(below, name)
-        if not is_folder:
+        if not has_children:
             yield path
         elif name.lower() not in _SYSTEM_NAMES:
             yield from _walk(folder, path, (*ancestors, identity))

@@ -14,6 +14,7 @@ from .files import (
     files_below,
     has_line_break,
     has_video_extension,
+    is_folder,
     is_hidden,
     is_listed,
 )
@@ -60,7 +61,9 @@ def read_folders(
     found = [name for name, content in surveyed.items() if content.videos]
     if class_names is None:
         written = sorted({*found, *(_classes_of_other_splits(folder, split) if split else ())})
-        names = readable_class_names([clean_name(name) for name in written])
+        cleaned = [clean_name(name) for name in written]
+        ids_by_name(cleaned, base)  # names that differ in blanks or in the form of an accent alone
+        names = readable_class_names(cleaned)
     else:
         names = readable_class_names(class_names)
     ids, words = ids_by_name(names, base), ids_by_name([words_of(name) for name in names], base)
@@ -89,7 +92,7 @@ def _folder_of_split(folder: Path, split: str) -> Path:
 def _folder_names(folder: Path) -> list[str]:
     """Names of the folders in a folder that are not hidden, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name))
+        return sorted(entry.name for entry in entries if is_folder(entry) and not is_hidden(entry.name))
 
 
 def _survey(base: Path) -> dict[str, _Folder]:
@@ -109,7 +112,7 @@ def _survey(base: Path) -> dict[str, _Folder]:
 def _stray_files(base: Path) -> list[LeftOut]:
     """Files beside the class folders."""
     with os.scandir(base) as entries:
-        names = sorted(entry.name for entry in entries if not entry.is_dir())
+        names = sorted(entry.name for entry in entries if not is_folder(entry))
     names = [name for name in names if has_video_extension(name) or not is_hidden(name)]
     return [LeftOut(str(base / name), "stands in no class folder") for name in names]
 
@@ -117,7 +120,7 @@ def _stray_files(base: Path) -> list[LeftOut]:
 def _hidden_videos(base: Path) -> list[LeftOut]:
     """Videos in hidden folders on the level of classes; not what systems put there."""
     with os.scandir(base) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if is_folder(entry) and entry.name.startswith("."))
     paths = [base / name / path for name in names for path in files_below(base / name) if has_video_extension(path)]
     return [LeftOut(str(path), "is hidden") for path in sorted(paths)]
 
