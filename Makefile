@@ -19,7 +19,7 @@ demo: install ## teach a tiny CLIP motion by prompts alone, on the CPU; results 
 test: install ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-show: .venv/.show ## test the app in a browser, the notebooks, the documentation's site and the packages; Chromium must be there
+test-show: .venv/.show ## test the app in a browser, notebooks, the site, what its pages print, and packages; Chromium must be there
 	$(BIN)/python -m pytest $(PYTEST_ARGS) --show tests/show
 
 docs: .venv/.docs linked ## build the documentation's site into docs/site; warnings are errors
