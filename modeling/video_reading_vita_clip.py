@@ -240,7 +240,8 @@ def frames_shown(times: np.ndarray, start: float, end: float) -> tuple[int, int]
 
 def end_of_last_frame(times: np.ndarray, fps: float | None) -> float:
     """Seconds: the last frame takes as long as the one before it, a single one the time that `fps` gives it."""
-    return float(times[-1] + [1 / (fps or 1), *_lengths(times)[-1:]][-1])
+    lengths = _lengths(times)
+    return float(times[-1] + (lengths[-1] if len(lengths) else 1 / (fps or 1)))
 
 
 def _lengths(times: np.ndarray) -> np.ndarray:
