@@ -250,7 +250,8 @@ def load_report(path: str | os.PathLike) -> Report:
         try:
             report.predictions = parquet.read_table(predictions).to_pylist()
         except (ValueError, OSError) as error:  # Arrow raises both
-            raise ValueError(f"{predictions}: is damaged ({error}); evaluate again, or remove it.") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{predictions}: is damaged ({reason}); evaluate again, or remove it.") from error
     return report
 
 
