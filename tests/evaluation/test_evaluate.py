@@ -262,6 +262,9 @@ def test_a_model_of_each_draw_is_scored_by_its_own_classes_on_its_own_videos(hom
         assert part.figures["top_1"] == top_1(scores, test["label"])
         of_part = [row for row in report.predictions if row["part"] == part.name]
         assert [row["predicted"] for row in of_part] == [names[int(row.argmax())] for row in scores]
+    only = protocol.with_changes({"num_draws": 1})  # one draw has one model, which serves no other
+    notes = evaluate(tmp_path / "draw{draw}", only, data, Resources(cache=cache, device="cpu")).notes
+    assert not [note for note in notes if "One model served" in note]
 
 
 def test_captions_that_repeat_are_equal_to_the_last_bit_and_long_ones_are_cut(home, tmp_path):

@@ -109,6 +109,21 @@ def test_another_file_is_no_report(tmp_path, content):
         load_report(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 no parquet", b"PAR1" + bytes(100) + b"PAR1"])
+def test_damaged_predictions_are_named(tmp_path, content):
+    toy_report().save(tmp_path)
+    (tmp_path / "predictions.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"predictions\.parquet: is damaged .*; evaluate again"):
+        load_report(tmp_path)
+
+
+def test_a_report_without_its_lists_is_none(tmp_path):
+    path = toy_report().save(tmp_path)
+    path.write_text(path.read_text().replace('"lists"', '"list"'))
+    with pytest.raises(ValueError, match="its data have no lists"):
+        load_report(path)
+
+
 def test_a_report_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OSError, match=r"report\.json"):
         load_report(tmp_path)

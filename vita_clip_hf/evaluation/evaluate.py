@@ -141,7 +141,7 @@ def _classify(
     if learner is not None:
         found.models[model] = {**found.models[model], "learned": learner.facts}
         found.notes.append(f"Each draw was learned by itself: {learner.facts['method']}, on frozen features.")
-    elif len(runs) == 1 and protocol.shots:
+    elif protocol.shots and not runs[0].label:
         found.notes.append(f"One model served all {'draws' if protocol.kind == 'episodes' else 'shots and seeds'}.")
     kinds = {part.class_texts for part in found.parts}
     if protocol.class_texts != "templates" and kinds & {"templates", "names"}:

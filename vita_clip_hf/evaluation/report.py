@@ -16,6 +16,7 @@ import yaml
 from datasets import Dataset
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
+from pyarrow import parquet
 
 from ..modeling.adapter_file_vita_clip import written_whole
 from .protocols import describe_facts
@@ -227,7 +228,7 @@ def load_report(path: str | os.PathLike) -> Report:
 
     Raises:
         OSError: it is not there.
-        ValueError: it is no report.
+        ValueError: it is no report, or the predictions are damaged.
     """
     path = Path(path)
     path = path / REPORT_FILE if path.is_dir() else path
@@ -239,11 +240,18 @@ def load_report(path: str | os.PathLike) -> Report:
             Part(**{**part, "interval": part["interval"] and tuple(part["interval"])}) for part in content["parts"]
         ]
         report = Report(**{**content, "parts": parts})
+        lacking = {"model", "dataset", "lists", "partial"} - set(report.data)
+        if lacking:
+            raise ValueError(f"its data have no {', '.join(sorted(lacking))}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is no report of `vita-clip evaluate`: {error}.") from error
     predictions = path.with_name(PREDICTIONS_FILE)
     if predictions.is_file():
-        report.predictions = Dataset.from_parquet(str(predictions), keep_in_memory=True).to_list()
+        try:
+            report.predictions = parquet.read_table(predictions).to_pylist()
+        except (ValueError, OSError) as error:  # Arrow raises both
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{predictions}: is damaged ({reason}); evaluate again, or remove it.") from error
     return report
 
 
