@@ -78,7 +78,7 @@ def _choose_fonts(figure: Figure) -> set[str]:
             families.append(name)
         lacking -= found
     for text in texts if families else ():
-        text.set_family([*text.get_fontfamily(), *families])
+        text.set_fontfamily([*text.get_fontfamily(), *families])
     return lacking
 
 
