@@ -63,10 +63,10 @@ def look_into(path: str, head: bytes) -> Container:
             if stream is None:
                 return Container("avi")
             are_frames = stream[1].upper() in (b"H264", b"X264", b"AVC1", b"HEVC", b"H265")
-            num_chunks, size = int.from_bytes(stream[2], "little"), file.seek(0, 2)
-            if num_chunks > size:
+            num_chunks, num_bytes = int.from_bytes(stream[2], "little"), file.seek(0, 2)
+            if num_chunks > num_bytes:
                 return Container("avi", are_frames, promise=stream.start(2))
-            is_whole = int.from_bytes(head[4:8], "little") <= size
+            is_whole = int.from_bytes(head[4:8], "little") <= num_bytes
             return Container("avi", are_frames, num_chunks=num_chunks if is_whole else 0)
     if head.startswith(b"OggS"):
         return Container("ogg", has_video=b"theora" in head)

@@ -201,9 +201,9 @@ class FrameDecoder:
             (folder / "video.ts").symlink_to(self._path)
         except OSError:  # a link needs rights on Windows
             shutil.copyfile(self._path, folder / "video.ts")
-        for name in _LISTS if is_stream else ("parts.ffconcat",):
-            (folder / name).write_text(_LISTS[name], encoding="utf-8")
-            yield str(folder / name)
+        name = "segments.m3u8" if is_stream else "parts.ffconcat"
+        (folder / name).write_text(_LISTS[name], encoding="utf-8")
+        yield str(folder / name)
 
     def _check_size(self, height: int, width: int) -> None:
         if height * width > self._max_pixels:

@@ -14,7 +14,7 @@ from vita_clip_hf.modeling.video_reading_vita_clip import read_video
 
 from vita_clip_hf import VitaClipVideoProcessor
 from vita_clip_hf.data import StreamedVideoClips, VideoClips, VideoViews, collate_clips, load_videos
-from vita_clip_hf.data.rows import read_row
+from vita_clip_hf.data.rows import read_row, source_of
 from vita_clip_hf.data.sampling import TrainingSampling
 
 SETTINGS = {"num_frames": 3, "sampling": "dense", "sampling_stride": 2}
@@ -331,3 +331,8 @@ def test_workers_that_are_started_anew_give_the_same_clips(annotations, processo
     clips = VideoClips(load_videos(annotations), processor, **SETTINGS, augmentation=add_noise)
     here, there = batches(clips), batches(clips, num_workers=1, multiprocessing_context="spawn")
     assert all(torch.equal(one["pixel_values"], other["pixel_values"]) for one, other in zip(here, there, strict=True))
+
+
+@pytest.mark.parametrize("place", ["HTTPS://host/1.mp4", "File:///videos/1.mp4", "http://host/1.mp4", "videos/1.mp4"])
+def test_urls_of_rows_are_opened_by_the_reader_with_its_limits(place):
+    assert source_of({"bytes": None, "path": place}) == place

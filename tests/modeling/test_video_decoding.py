@@ -246,6 +246,14 @@ def test_file_whose_first_group_of_pictures_decord_leaves_out_is_refused(tmp_pat
     assert VideoReader(mpeg).num_frames == VideoReader(matroska).num_frames == 60
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg1video"])
+def test_transport_streams_that_decord_begins_too_late_are_refused(tmp_path, codec):
+    """Their list of segments does not open; through another list the first pictures would be broken or missing."""
+    path = write_bars(tmp_path / "bars.ts", 60, codec=codec, size=(64, 48))
+    with pytest.raises(VideoReadError, match=r"bars\.ts: decord finds .*`ffmpeg -i FILE -c copy FILE\.mkv`"):
+        VideoReader(path)
+
+
 def test_sound_with_cover_art_is_sound_only(tmp_path):
     with av.open(str(tmp_path / "song.mp4"), "w") as container:
         sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=1)

@@ -85,7 +85,7 @@ def source_of(video: Any) -> Any:
     if video.get("bytes") is not None:
         return video["bytes"]
     path = video["path"]
-    if "://" not in path or path.startswith(("http://", "https://")):
+    if "://" not in path or path.lower().startswith(("http://", "https://", "file://")):
         return path
     with xopen(path, "rb") as file:  # hf://..., a file of a streamed repository
         return file.read()
