@@ -100,7 +100,7 @@ def load_model(
     dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
     weights = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
-    files = {key: kwargs[key] for key in ("variant", "use_safetensors") if key in kwargs}
+    files: dict[str, Any] = {key: kwargs[key] for key in ("variant", "use_safetensors") if key in kwargs}
     load = _Loading(cls, weights, path, hub, files, allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
