@@ -115,13 +115,18 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     folder's files are moved into the folder `path` one by one, where other files stay; after an error nothing is left.
 
     Raises:
-        OSError: a file stands where a folder is to be written, or the other way round.
+        OSError: a file stands where a folder is to be written, or the other way round; or a write fails.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         written = Path(folder) / target.name
-        yield written
+        try:
+            yield written
+        except (OSError, SafetensorError) as error:  # of a full disk neither says which file it is
+            if getattr(error, "filename", None) is not None:
+                raise
+            raise OSError(f"{target} could not be written: {error}") from error
         if target.is_file() and written.is_dir():
             raise OSError(f"{target} is a file; expected a folder to save into.")
         if target.is_dir() and written.is_file():
@@ -149,7 +154,7 @@ def write_adapter(
         dtype: `"float32"`, `"float16"`, `"bfloat16"` or `"int8"`; by default each tensor's own.
 
     Raises:
-        ValueError: `dtype` is another.
+        ValueError: `dtype` is another, or cannot hold the values.
     """
     name = None if dtype is None else str(dtype).removeprefix("torch.")
     if name is not None and name not in ADAPTER_DTYPES:
@@ -159,6 +164,7 @@ def write_adapter(
         tensors = quantize_rows(tensors)
     elif name is not None:
         tensors = {key: tensor.to(ADAPTER_DTYPES[name]) for key, tensor in tensors.items()}
+        check_finite(tensors, f"In {name}")
     metadata = {"format": "pt", "base_model_fingerprint": base_fingerprint, "adapter_dtype": name}
     save_file(tensors, path, {key: value for key, value in metadata.items() if value is not None})
 

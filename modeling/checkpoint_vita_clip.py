@@ -44,7 +44,7 @@ from .configuration_vita_clip import (
 )
 from .labels_vita_clip import contexts_from_words, load_tokenizer_of, tokenize_labels
 from .quantization_vita_clip import check_can_be_saved, check_stored_quantization, torchao_errors_explained
-from .remote_code_vita_clip import copy_code, locate_base, name_code
+from .remote_code_vita_clip import copy_code, locate_base, name_code, stored_base
 from .stored_weights_vita_clip import expected_shapes, stored_shapes
 from .vision_vita_clip import resample_frames
 
@@ -100,7 +100,7 @@ def load_model(
     dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}
     config, kwargs = _load_config(cls, path, config, hub, kwargs)
     weights = partial(load_weights, config=config, output_loading_info=True, **dtype, **kwargs)
-    files = {key: kwargs[key] for key in ("variant", "use_safetensors") if key in kwargs}
+    files: dict[str, Any] = {key: kwargs[key] for key in ("variant", "use_safetensors") if key in kwargs}
     load = _Loading(cls, weights, path, hub, files, allow_missing=return_info)
     with torchao_errors_explained(kwargs.get("quantization_config")):
         if model_type == CLIPConfig.model_type:
@@ -393,6 +393,7 @@ def save_model(
         adapter_only = model.config.base_model_name_or_path is not None
     if adapter_only:
         _check_adapter(model, Path(folder))
+        model.config.base_model_name_or_path = stored_base(model.config, Path(folder))
         with written_whole(folder) as target:
             save_adapter(model, target, state_dict, adapter_dtype)
             _remove_stale(Path(folder), target)
@@ -421,8 +422,7 @@ def _check_without_peft(model: Any) -> None:
     for name, part in model.named_modules():
         if hasattr(part, "base_layer") or hasattr(part, "original_module"):
             raise ValueError(
-                f"peft has changed {name}: save the PeftModel, or what its merge_and_unload() returns, with "
-                "adapter_only=False."
+                f"peft has changed {name}: save the PeftModel, or by adapter_only=False what merge_and_unload() gives."
             )
 
 

@@ -28,7 +28,7 @@ CHOICES_OF_THE_CALLER = frozenset(
 )
 LARGEST_SIZE = 2**31 - 1
 # Type, least and greatest value of numbers by which memory is taken, or which make scores of none.
-RANGES: dict[str, tuple[type, float, float]] = {
+RANGES: dict[str, tuple[type[int | float], float, float]] = {
     **dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers"), (int, 1, LARGEST_SIZE)),
     **dict.fromkeys(("num_attention_heads", "projection_dim", "image_size", "patch_size"), (int, 1, LARGEST_SIZE)),
     **dict.fromkeys(("num_channels", "vocab_size", "max_position_embeddings"), (int, 1, LARGEST_SIZE)),

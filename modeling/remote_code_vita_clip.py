@@ -80,6 +80,19 @@ def locate_base(name_or_path: str | os.PathLike, relative_to: Path | None = None
     return name
 
 
+def stored_base(config: PromptedClipConfig, folder: Path) -> str:
+    """
+    The name of the base as an adapter in `folder` stores it. `./base` stays if it is there, inside the adapter. Else
+    it is in the folder that the model was loaded from, or in the working directory, and becomes an absolute path.
+    """
+    name = str(config.base_model_name_or_path)
+    if name.startswith("./") and not (folder / name).is_dir():
+        for place in (config.name_or_path, os.curdir):
+            if os.path.isdir(os.path.join(place, name)):
+                return os.path.abspath(os.path.join(place, name))
+    return name
+
+
 def _folder_of_package(name: str) -> Path:
     package, _, folder = name.removeprefix(BASE_IN_PACKAGE).partition("/")
     top, *parts = package.split(".")

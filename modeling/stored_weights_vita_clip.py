@@ -51,9 +51,9 @@ def stored_shapes(
         OSError: there are no weights, or a part of them is missing.
         ValueError: a file is damaged, or holds weights that are no floats.
     """
-    names = () if use_safetensors is False else (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
-    names += () if use_safetensors else (WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
-    names = tuple(_name_of_variant(name, variant) for name in names)
+    safe, pickled = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+    kinds = pickled if use_safetensors is False else safe if use_safetensors else (*safe, *pickled)
+    names = [_name_of_variant(name, variant) for name in kinds]
     for name in names:
         path = find_file(name_or_path, name, hub)
         if path is not None:

@@ -356,3 +356,13 @@ class TestReading:
         with pytest.raises(ValueError, match=r"holds visual\.surprise"):
             convert_checkpoint(save_original(tmp_path / "c.pth", weights), base, LABELS, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_is_full_is_an_error_that_names_the_file(trained, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 26112 vs 26064")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"back\.pth could not be written: .*unexpected pos"):
+        write_original(trained, tmp_path / "back.pth")
+    assert not list(tmp_path.glob("*back*"))

@@ -1,7 +1,10 @@
 """Adapter checkpoints: the prompts alone, and what happens when files or bases are not what they should be."""
 
+import copy
 import json
+import resource
 import shutil
+import signal
 import sys
 
 import pytest
@@ -408,6 +411,28 @@ def test_a_base_given_by_a_relative_path_is_found_from_elsewhere(clip, tmp_path,
         monkeypatch.chdir(tmp_path / "here")
 
 
+def test_a_base_inside_an_adapter_is_found_from_a_copy_that_is_saved_elsewhere(adapter, clip, tmp_path):
+    shutil.copytree(clip, adapter / "base")
+    change_config(adapter, base_model_name_or_path="./base")
+    model = VitaClipModel.from_pretrained(adapter)
+    for folder, stored in ((adapter, "./base"), (tmp_path / "copy", str(adapter / "base"))):
+        model.save_pretrained(folder)
+        assert json.loads((folder / "config.json").read_text())["base_model_name_or_path"] == stored
+        VitaClipModel.from_pretrained(folder)
+
+
+def test_a_base_that_a_user_sets_in_the_configuration_is_in_the_working_directory(
+    adapter, clip, tmp_path, monkeypatch
+):
+    shutil.copytree(clip, tmp_path / "here" / "my_clip")
+    monkeypatch.chdir(tmp_path / "here")
+    model = VitaClipModel.from_pretrained(adapter)
+    model.config.base_model_name_or_path = "./my_clip"
+    model.save_pretrained(tmp_path / "saved")
+    stored = json.loads((tmp_path / "saved" / "config.json").read_text())["base_model_name_or_path"]
+    assert stored == str(tmp_path / "here" / "my_clip")
+
+
 def test_a_base_that_is_not_found_is_named_with_adapter_revision_and_remedy(adapter, clip, tmp_path, monkeypatch):
     change_config(adapter, base_model_name_or_path="/gone/clip", base_model_revision="abc")
     with pytest.raises(
@@ -659,3 +684,36 @@ def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path):
     with pytest.raises(OSError, match="is a folder; expected a file"), written_whole(tmp_path / "folder") as path:
         path.write_text("other")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+# ---- writing ----
+
+
+def test_values_that_a_precision_cannot_hold_are_not_written(trained, tmp_path):
+    model = copy.deepcopy(trained)
+    with torch.no_grad():
+        model.class_prompts.contexts.fill_(1e6)
+    with pytest.raises(ValueError, match=r"In float16: class_prompts\.contexts has NaN or infinite values"):
+        model.save_pretrained(tmp_path / "saved", adapter_dtype="float16")
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("adapter_only", [True, False])
+@pytest.mark.parametrize("most", [0, 3000, 20_000])
+def test_a_full_disk_is_an_error_that_names_the_folder_and_leaves_what_was_there(
+    trained, tmp_path, adapter_only, most
+):
+    """A limit on the size of files stands for the disk; safetensors has an error of its own for it."""
+    trained.save_pretrained(tmp_path / "saved")
+    before = files_of(tmp_path / "saved")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"saved.* could not be written: .*File too large"):
+            trained.save_pretrained(tmp_path / "saved", adapter_only=adapter_only)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    assert files_of(tmp_path / "saved") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]

@@ -213,13 +213,17 @@ def write_original(model: VitaClipModel, path: str | os.PathLike) -> Path:
         path: of the `.pth` file; written whole or not at all.
 
     Raises:
+        OSError: the file cannot be written.
         ValueError: the model is of the compact variant, which the authors' code does not have.
     """
     path = Path(path)
     weights = vita_clip_to_original(model)
     weights.update(_derived_tensors(model))
     with written_whole(path) as temporary:
-        torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
+        try:
+            torch.save({"model": {PREFIX + name: tensor for name, tensor in weights.items()}}, temporary)
+        except RuntimeError as error:  # of a disk that is full
+            raise OSError(f"{path} could not be written: {_first_line(error)}") from error
     return path
 
 
