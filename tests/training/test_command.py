@@ -61,6 +61,7 @@ def error_of(capsys, *arguments: str) -> str:
             "eval_strategy is 'steps' and save_strategy 'epoch'",
         ),
         ([*GIVEN, "--validation", "b", "--save_strategy", "best"], "give --validation and --metric_for_best_model"),
+        ([*GIVEN, "--profile_steps", "5", "--max_steps", "10"], "the first 10 steps are not profiled"),
         (["--train", "a", "b"], "'b' belongs to no setting"),
         (["--train", "a"], "give --output_dir"),
         ([*GIVEN, "--max_steps", "0"], "max_steps is 0"),

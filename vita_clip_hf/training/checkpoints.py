@@ -142,9 +142,14 @@ def remove_failed(folder: Path, error: Exception) -> None:
     last = find_last_checkpoint(folder.parent)
     free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
     raise OSError(
-        f"{folder} could not be written: {error}. {free / 2**20:.0f} MiB are free there. "
+        f"{folder} could not be written: {write_failure(error)}. {free / 2**20:.0f} MiB are free there. "
         + (f"The last whole checkpoint is {last}." if last else "No checkpoint was written before it.")
     ) from error
+
+
+def write_failure(error: Exception) -> str:
+    """The error's message; torch's of a full disk is only that a file has another length than it wrote."""
+    return f"the disk seems to be full ({error})" if "unexpected pos" in str(error) else str(error)
 
 
 def remove_leftovers(output_dir: str | os.PathLike) -> None:

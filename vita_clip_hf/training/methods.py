@@ -136,7 +136,7 @@ def check_same_model(model: VitaClipForVideoClassification, checkpoint: str) -> 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     """What decides about the model, its parts' fields beside its own. The base is known by its fingerprint."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, dict) and name.endswith("_config"):
             flat |= {f"{name}.{inner}": field for inner, field in _flat(value).items()}

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from ..modeling.adapter_file_vita_clip import written_whole
-from .checkpoints import find_last_checkpoint
+from .checkpoints import find_last_checkpoint, write_failure
 
 LOCK, OWNER = ".training.lock", ".training.json"
 # safetensors' error derives from no OSError, and torch.save gives a RuntimeError for a full disk.
@@ -114,7 +114,7 @@ def writing_results(folder: str | os.PathLike) -> Iterator[None]:
     except WRITE_ERRORS as error:
         last = find_last_checkpoint(folder)
         raise OSError(
-            f"The results could not be written into {folder}: {error}. {free_space(folder)}"
+            f"The results could not be written into {folder}: {write_failure(error)}. {free_space(folder)}"
             + (f" Nothing is lost: {last} has them. Run again with --resume_from_checkpoint auto." if last else "")
         ) from error
 

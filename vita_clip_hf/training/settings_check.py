@@ -6,6 +6,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .arguments import VitaClipTrainingArguments
+from .callbacks.step_profile import WARMUP_STEPS
 from .options import DataOptions
 
 _OF_THE_EXTRA = ("tensorboard", "trackio")
@@ -19,6 +20,11 @@ def check_settings(data: DataOptions, args: VitaClipTrainingArguments) -> None:
         ImportError: a package that `report_to` names is not installed.
     """
     check_trackers(args.report_to)
+    if args.profile_steps and 0 < args.max_steps <= WARMUP_STEPS:
+        raise ValueError(
+            f"profile_steps is {args.profile_steps}, but the first {WARMUP_STEPS} steps are not profiled, and "
+            f"max_steps is {args.max_steps}: give more."
+        )
     evaluates = args.eval_strategy != IntervalStrategy.NO
     if evaluates and not data.validation:
         raise ValueError(
