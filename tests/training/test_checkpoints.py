@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from safetensors.torch import load_file
 from tolerance import assert_computed_equal
 from toy_training import toy_arguments, toy_data, toy_trainer
 from toy_vita_clip import save_toy_clip
+from transformers.trainer_utils import rotate_checkpoints
 from vita_clip_hf.modeling import adapter_file_vita_clip
+from vita_clip_hf.modeling.adapter_file_vita_clip import ADAPTER_FILE
 
 from vita_clip_hf.training import checkpoints
 from vita_clip_hf.training.checkpoints import FILE_LIST, find_damage, find_last_checkpoint, list_checkpoints
@@ -136,6 +139,49 @@ def test_leftovers_of_a_killed_run_are_removed(clip, tmp_path):
     (tmp_path / "checkpoint-2" / "optimizer.pt").write_bytes(b"x")  # it was being deleted
     trained(clip, tmp_path, max_steps=1)
     assert not any(leftover.exists() for leftover in leftovers)
+
+
+def test_a_checkpoint_that_is_being_deleted_is_none_any_more(clip, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    delete = shutil.rmtree
+
+    def killed_half_way(folder, *args, **kwargs):
+        if Path(folder).name.endswith("checkpoint-2") and Path(folder).exists():
+            (Path(folder) / ADAPTER_FILE).unlink()
+            raise KilledError
+        delete(folder, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", killed_half_way)
+    with pytest.raises(KilledError):
+        trained(clip, tmp_path, save_total_limit=1)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == ["checkpoint-4"]
+    assert find_damage(tmp_path / "checkpoint-4") is None
+    monkeypatch.undo()
+    trained(clip, tmp_path, save_total_limit=1)
+    assert sorted(path.name for path in tmp_path.glob("*checkpoint-*")) == ["checkpoint-6"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "best", "kept"),
+    [(None, None, 4), (0, None, 4), (3, None, 3), (1, 1, 2), (2, 1, 2), (1, 4, 1)],
+)
+def test_old_checkpoints_are_deleted_as_transformers_deletes_them(tmp_path, limit, best, kept):
+    folders = []
+    for library in ("ours", "theirs"):
+        run = tmp_path / library
+        for number in range(1, 5):
+            (run / f"checkpoint-{number}").mkdir(parents=True)
+            os.utime(run / f"checkpoint-{number}", (number, number))
+        place = str(run / f"checkpoint-{best}") if best else None
+        if library == "ours":
+            checkpoints.remove_old(run, limit, place)
+        else:
+            rotate_checkpoints(str(run), limit, place, use_mtime=True)
+        folders.append(sorted(os.listdir(run)))
+    assert folders[0] == folders[1]
+    assert len(folders[0]) == kept
 
 
 def test_the_file_list_is_written_last(clip, tmp_path, monkeypatch):

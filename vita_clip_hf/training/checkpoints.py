@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
 
 from ..modeling.adapter_file_vita_clip import written_whole
 
@@ -150,6 +151,29 @@ def remove_failed(folder: Path, error: Exception) -> None:
 def write_failure(error: Exception) -> str:
     """The error's message; torch's of a full disk is only that a file has another length than it wrote."""
     return f"the disk seems to be full ({error})" if "unexpected pos" in str(error) else str(error)
+
+
+def remove_old(output_dir: str | os.PathLike, limit: int | None, best: str | None) -> None:
+    """
+    Deletes the oldest checkpoints of a run, as transformers does. Each loses its name first, so that a kill leaves no
+    checkpoint with a part of its files.
+
+    Args:
+        output_dir: the run's folder.
+        limit: how many to keep; `None` or 0 keeps all.
+        best: a checkpoint that stays, like the newest.
+    """
+    folders = [Path(folder) for folder in sort_checkpoints(str(output_dir), use_mtime=True)]
+    protected = {*folders[-1:], *([Path(best)] if best else [])}
+    surplus = len(folders) - max(limit, len(protected)) if limit and limit > 0 else 0
+    for folder in [folder for folder in folders if folder not in protected][: max(surplus, 0)]:
+        nameless = folder.with_name(f".{folder.name}")
+        shutil.rmtree(nameless, ignore_errors=True)
+        try:
+            folder.rename(nameless)
+        except OSError as error:
+            logger.warning(f"{folder} cannot be deleted ({error}), and stays beside newer checkpoints.")
+        shutil.rmtree(nameless, ignore_errors=True)
 
 
 def remove_leftovers(output_dir: str | os.PathLike) -> None:

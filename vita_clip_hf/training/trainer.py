@@ -19,7 +19,6 @@ from transformers.trainer_utils import (
     SaveStrategy,
     TrainOutput,
     denumpify_detensorize,
-    rotate_checkpoints,
 )
 
 from ..data import StreamedVideoClips, collate_clips
@@ -32,7 +31,7 @@ from ..modeling.checkpoint_vita_clip import load_adapter_weights
 from ..modeling.video_reading_vita_clip import VideoReadError
 from .base_dtype import base_dtype_of, check_base_dtype
 from .callbacks import DataEpoch, PromptAverage, StepProfile
-from .checkpoints import FILE_LIST, remove_failed, remove_leftovers, seal_checkpoint, whole_checkpoint
+from .checkpoints import FILE_LIST, remove_failed, remove_leftovers, remove_old, seal_checkpoint, whole_checkpoint
 from .clear_errors import check_loss, clear_errors
 from .clip_mixing import ClipMixing
 from .data_wait import DataWait
@@ -388,7 +387,7 @@ class VitaClipTrainer(Trainer):
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save:
-            rotate_checkpoints(run_folder, limit, self.state.best_model_checkpoint, use_mtime=True)
+            remove_old(run_folder, limit, self.state.best_model_checkpoint)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
