@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODELING = REPOSITORY / "modeling"
 PACKAGE = REPOSITORY / "vita_clip_hf"
 
-MOST_LINES, MOST_LINES_IN_A_FILE = 3_040, 350
+MOST_LINES, MOST_LINES_IN_A_FILE = 3_046, 350
 # The way in for files of strangers, and a second model, have budgets of their own.
 VIDEO_INPUT, MOST_LINES_OF_VIDEO_INPUT = ("video_container", "video_source", "video_decoding", "video_reading"), 1_080
 # A file may import only those that stand before it.

@@ -1,5 +1,6 @@
 """Tokenizer and video processor as one object, from our own folders and from plain CLIP ones."""
 
+import errno
 import io
 import json
 import os
@@ -207,6 +208,28 @@ VitaClipProcessor.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])
 
 
 # ---- where it is loaded from, and files that are not what they should be ----
+
+
+def test_a_full_disk_leaves_the_files_of_before(tmp_path, monkeypatch):
+    toy_processor().save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def write_half(self, path, *args, **kwargs):
+        Path(path).write_text("{")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(VitaClipProcessor, "to_json_file", write_half)
+    changed = toy_processor()
+    changed.video_processor.num_frames += 1
+    with pytest.raises(OSError, match="No space left"):
+        changed.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_paths_of_what_was_written_are_returned(tmp_path):
+    (written,) = toy_processor().save_pretrained(tmp_path)
+    assert Path(written) == tmp_path / "processor_config.json"
+    assert Path(written).is_file()
 
 
 @pytest.fixture
