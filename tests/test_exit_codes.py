@@ -1,5 +1,6 @@
 """How a command ends: one line and a code, whatever went wrong; the traceback only for who asks for it."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,15 @@ class Destroyed:
         raise KeyboardInterrupt
 
 
+@pytest.fixture
+def heard_interrupts():
+    """Programs that a shell starts in the background ignore Ctrl-C, and so would tests in them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_a_ctrl_c_that_python_drops_ends_the_command_all_the_same(capsys):
     def run() -> None:
         Destroyed()

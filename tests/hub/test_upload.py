@@ -137,7 +137,7 @@ class TestModel:
 
 def test_a_huge_configuration_of_a_repository_is_named_and_not_read(hub_here, model, monkeypatch):
     model.push_to_hub(ADAPTER, processor=toy_processor())
-    monkeypatch.setattr("vita_clip_hf.modeling.configuration_vita_clip.MOST_BYTES_OF_SETTINGS", 100)
+    monkeypatch.setattr("vita_clip_hf.modeling.configuration_vita_clip.MOST_BYTES_OF_CONFIG", 100)
     with pytest.raises(ValueError, match=r"config\.json has [\d,]+ bytes; expected a file of at most 100 bytes"):
         VitaClipModel.from_pretrained(ADAPTER)
 

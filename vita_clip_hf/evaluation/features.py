@@ -100,11 +100,8 @@ class FeatureStore:
         metadata = {"format": "pt", "videos": json.dumps(list(videos)), "features": type(features).__name__}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         metadata["checksum"] = _checksum(tensors, metadata["videos"], self.folder.name)
-        try:
-            with written_whole(path) as file:
-                save_file(tensors, file, metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path}: cannot be written ({error})") from error
+        with written_whole(path) as file:
+            save_file(tensors, file, metadata)
         self._shards.add(path)
         for row, video in enumerate(videos):
             self._places.setdefault(video, (path, row))
