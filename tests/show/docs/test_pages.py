@@ -42,8 +42,6 @@ NOT_RUN = {
     r"python examples/(studies/.*|compare_(backends|neighbours)\.py.*)": "minutes to hours; small in tests/examples",
     r"python examples/(evaluate|few_shot|zero_shot)\.py .*": "tests/examples/test_evaluation_examples.py runs them",
     r"accelerate launch -m vita_clip_hf\.cli": "tests/evaluation/test_command.py runs it in two processes",
-    r"accelerate launch -m vita_clip_hf\.cli train": "examples/train.py with a configuration for two processes is run",
-    r"accelerate launch --num_processes 2 --cpu": "the text says that it starts one process alone",
     r"(\.venv/bin/)?python (-m benchmarks|benchmarks/).*": "minutes to hours; tests/benchmarks has the small forms",
     r"(?s)vita-clip publish (?!my_first_adapter ).*": "needs the Hub; tests/hub/test_publish.py has one",
     r"(?s)from vita_clip_hf\.hub import .*": "needs the Hub; tests/hub/test_publish.py has one",
