@@ -59,7 +59,7 @@ class VitaClipProcessor(ProcessorMixin):
             videos = _only_video(video, videos)
         return super().__call__(text=text, videos=videos, **kwargs)
 
-    def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
         """As transformers' own, but all files are written before the first takes its place; returns their paths."""
         with written_whole(save_directory) as folder:
             written = super().save_pretrained(str(folder), push_to_hub=push_to_hub, **kwargs)

@@ -25,6 +25,26 @@ def test_a_video_that_a_worker_could_not_read_is_named_without_the_workers_trace
     assert str(caught.value) == "a folder/bad: name.mp4: is empty (0 bytes)"
 
 
+def lose_a_worker_twice():
+    try:
+        with clear_errors(1):
+            raise EOFError
+    except WorkerLostError as error:
+        raise RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed.") from error
+
+
+def test_a_signal_that_comes_while_a_lost_worker_is_told_of_is_told_as_well():
+    told = r"ended from outside \(DataLoader worker \(pid 3\) is killed"
+    with pytest.raises(WorkerLostError, match=told), clear_errors(1):
+        lose_a_worker_twice()
+
+
+def test_a_lost_worker_is_told_of_once():
+    with pytest.raises(WorkerLostError) as caught, clear_errors(1), clear_errors(1):
+        raise RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed.")
+    assert str(caught.value).count("ended from outside") == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [

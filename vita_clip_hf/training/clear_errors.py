@@ -17,6 +17,8 @@ class WorkerLostError(OSError):
 @contextmanager
 def clear_errors(num_workers: int = 0) -> Iterator[None]:
     """
+    May stand inside itself: torch tells of a killed worker by a signal, which can come while its first error is handled.
+
     Args:
         num_workers: processes that read videos.
 
@@ -27,6 +29,8 @@ def clear_errors(num_workers: int = 0) -> Iterator[None]:
     """
     try:
         yield
+    except WorkerLostError:
+        raise
     except VideoReadError as error:
         raise VideoReadError(_without_traceback(error)) from error
     except torch.OutOfMemoryError as error:

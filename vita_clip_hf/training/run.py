@@ -16,6 +16,7 @@ from ..modeling.video_reading_vita_clip import VideoReadError
 from .arguments import VitaClipTrainingArguments
 from .callbacks import ZeroShotSets
 from .checkpoints import find_last_checkpoint, list_checkpoints
+from .clear_errors import clear_errors
 from .clip_sets import (
     build_training_clips,
     build_validation_views,
@@ -64,7 +65,7 @@ def run_training(model: BaseOptions, data: DataOptions, args: VitaClipTrainingAr
     check_writable(args.output_dir)
     with sole_training(args.output_dir) if args.process_index == 0 else nullcontext():
         trainer, zero_shot, resume = build_trainer(model, data, args)
-        with _bad_videos_told(data.on_bad_video, args.output_dir):
+        with clear_errors(args.dataloader_num_workers), _bad_videos_told(data.on_bad_video, args.output_dir):
             trained = trainer.train(resume_from_checkpoint=resume).metrics
             if trainer.interruption is not None and trainer.interruption.is_ending:
                 folder = Path(args.output_dir) / f"checkpoint-{trainer.state.global_step}"
