@@ -17,7 +17,7 @@ class WorkerLostError(OSError):
 @contextmanager
 def clear_errors(num_workers: int = 0) -> Iterator[None]:
     """
-    May stand inside itself: torch tells of a killed worker by a signal, which can come while its first error is handled.
+    May stand inside itself: torch tells of a killed worker by a signal, also while its first error is being handled.
 
     Args:
         num_workers: processes that read videos.
