@@ -117,7 +117,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         OSError: a file stands where a folder is to be written, or the other way round; or a write fails.
     """
-    target = Path(path)
+    # "." and ".." below the temporary folder would be that folder and its parent.
+    target = Path(path).resolve() if Path(path).name in ("", "..") else Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         written = Path(folder) / target.name

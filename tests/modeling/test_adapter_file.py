@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import resource
 import shutil
 import signal
@@ -660,6 +661,19 @@ def test_after_an_error_the_old_file_stands_and_nothing_lies_about(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail_halfway()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"notes.txt": "old"}
+
+
+@pytest.mark.parametrize(("name", "target"), [(".", "here"), ("..", ""), ("below/..", "here")])
+def test_a_folder_named_by_dots_gets_what_is_written_and_no_other_file(tmp_path, monkeypatch, name, target):
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    for place in ("here/mine.txt", "here/below/mine.txt"):
+        (tmp_path / place).write_text("mine")
+    monkeypatch.chdir(tmp_path / "here")
+    with written_whole(name) as folder:
+        folder.mkdir(exist_ok=True)
+        (folder / "new.txt").write_text("new")
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {"here/mine.txt", "here/below/mine.txt", os.path.join(target, "new.txt")}
 
 
 def test_a_folder_is_merged_into_the_one_that_is_there(tmp_path):
